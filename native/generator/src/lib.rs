@@ -1,0 +1,1 @@
+//! Seeded synthetic transactions: the same seed gives the same history for any number of threads.

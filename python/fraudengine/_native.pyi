@@ -1,0 +1,3 @@
+"""The native engine. This stub is the contract; stubtest holds it against the binary."""
+
+__version__: str
