@@ -3,4 +3,17 @@
 //! `apply(state, ordered batch) -> decisions`, without I/O, clock, threads of its own or Python.
 //! Time comes only from the records, so the same input gives the same output, always.
 
+pub mod decision;
+pub mod engine;
+pub mod entity;
+pub mod event;
+pub mod feature;
+mod fold;
+pub mod limits;
 pub mod model;
+pub mod snapshot;
+pub mod units;
+pub mod window;
+pub mod workers;
+
+pub use engine::{Batch, Engine, EngineConfig, Model, Output};

@@ -1,0 +1,281 @@
+//! The engine on one screen: five stages, one fold.
+//!
+//! DECODE happens before (see [`event`](crate::event)); [`Engine::process_batch`] then runs UPDATE and
+//! ASSEMBLE for each kind of entity, SCORE over all rows, and DECIDE. The same batches give the same
+//! decisions for any number of workers and for any cut of the input into batches.
+
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU8;
+
+use crate::decision::{Action, Policy};
+use crate::entity::{
+    CardState, Context, CustomerState, DeviceState, Earlier, IpState, MerchantState, Profile,
+};
+use crate::event::{ENTITY_KINDS, EntityKind, Label, Transaction};
+use crate::feature::{SharedRows, catalogue};
+use crate::fold::Update;
+use crate::limits::{ENTITIES_DEFAULT, LATENESS_DEFAULT, LATENESS_MAX};
+use crate::model::Scorer;
+use crate::units::{DurationMicros, EventTimeMicros};
+use crate::window::{SlabStats, Table};
+use crate::workers::Workers;
+
+/// Bits that say how a decision came about.
+pub mod flag {
+    /// The id was decided before; the answer is the first decision and nothing was counted again.
+    pub const DUPLICATE: u8 = 1;
+    /// Behind the newest event by more than the lateness bound: decided, but not entered in any window.
+    pub const LATE: u8 = 2;
+    /// Some window reads panes instead of single events.
+    pub const APPROXIMATE: u8 = 4;
+}
+
+/// Settings that decide what the fold computes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EngineConfig {
+    /// Lateness bound, at most [`LATENESS_MAX`].
+    pub lateness: DurationMicros,
+    /// Bound on live entities of each kind.
+    pub entities_max: usize,
+    /// Digits after the decimal point of the reference currency.
+    pub minor_digits: u32,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self { lateness: LATENESS_DEFAULT, entities_max: ENTITIES_DEFAULT, minor_digits: 2 }
+    }
+}
+
+/// An ordered piece of the input.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Batch<'a> {
+    /// Transactions in the order they are decided.
+    pub transactions: &'a [Transaction],
+    /// Labels, each with the row before which it arrived (the number of rows: after all), ascending.
+    pub labels: &'a [(u32, Label)],
+}
+
+/// A model that can be activated: an ensemble and what its margins mean.
+pub struct Model {
+    /// Stage 4.
+    pub scorer: Box<dyn Scorer>,
+    /// Stage 5.
+    pub policy: Policy,
+}
+
+/// What comes out of a batch, row by row. Reused from batch to batch.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// `rows * catalogue::WIDTH` feature values, row-major; NaN is missing. A repeated id has none.
+    pub features: Vec<f32>,
+    /// Anomaly score of the isolation forest; NaN without a forest.
+    pub anomaly: Vec<f32>,
+    /// The ensemble's margin (log odds); NaN for a repeated id or without a model.
+    pub margin: Vec<f32>,
+    /// Calibrated probability of fraud, 0 to 1; NaN without a model.
+    pub score: Vec<f32>,
+    /// The decision; without a model everything is reviewed.
+    pub action: Vec<Action>,
+    /// Bits of [`flag`].
+    pub flags: Vec<u8>,
+}
+
+impl Output {
+    fn reset(&mut self, rows: usize) {
+        self.features.clear();
+        self.features.resize(rows * catalogue::WIDTH, f32::NAN);
+        for values in [&mut self.anomaly, &mut self.margin, &mut self.score] {
+            values.clear();
+            values.resize(rows, f32::NAN);
+        }
+        self.action.clear();
+        self.action.resize(rows, Action::Review);
+    }
+}
+
+/// Counters since the engine was made or restored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Transactions decided, repeated and late ones included.
+    pub transactions: u64,
+    /// Labels taken in.
+    pub labels: u64,
+    /// Transactions answered with an earlier decision.
+    pub duplicates: u64,
+    /// Transactions behind the lateness bound.
+    pub late: u64,
+    /// Transactions whose features include panes.
+    pub approximate: u64,
+}
+
+/// The state of the fold.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    pub(crate) config: EngineConfig,
+    pub(crate) customers: Table<CustomerState>,
+    pub(crate) cards: Table<CardState>,
+    pub(crate) devices: Table<DeviceState>,
+    pub(crate) merchants: Table<MerchantState>,
+    pub(crate) ips: Table<IpState>,
+    /// Newest event time of all.
+    pub(crate) watermark: EventTimeMicros,
+    pub(crate) counters: Counters,
+}
+
+impl Engine {
+    /// An engine that has seen nothing. A lateness above its limit is cut to it.
+    pub fn new(config: EngineConfig) -> Self {
+        let config =
+            EngineConfig { lateness: config.lateness.clamp(DurationMicros(0), LATENESS_MAX), ..config };
+        let max = config.entities_max;
+        Self {
+            config,
+            customers: Table::new(max),
+            cards: Table::new(max),
+            devices: Table::new(max),
+            merchants: Table::new(max),
+            ips: Table::new(max),
+            watermark: EventTimeMicros(i64::MIN),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes in a batch: updates every window, fills the features, scores and decides.
+    pub fn process_batch(
+        &mut self,
+        batch: Batch<'_>,
+        model: Option<&Model>,
+        workers: &dyn Workers,
+        out: &mut Output,
+    ) {
+        out.reset(batch.transactions.len());
+        let flags = self.flag_late(batch.transactions);
+        let repeated = Mutex::new(Vec::new());
+        let context = Context {
+            lateness: self.config.lateness,
+            minor_per_major: 10_f64.powi(self.config.minor_digits as i32),
+        };
+        let rows = SharedRows::new(&mut out.features, catalogue::WIDTH);
+        let update = Update { batch, context: &context, rows: &rows, flags: &flags, repeated: &repeated };
+        // Customers first: they know the repeated ids, which the others then leave alone.
+        update.run(&mut self.customers, workers);
+        update.run(&mut self.cards, workers);
+        update.run(&mut self.devices, workers);
+        update.run(&mut self.merchants, workers);
+        update.run(&mut self.ips, workers);
+        out.flags = flags.into_iter().map(AtomicU8::into_inner).collect();
+
+        if let Some(model) = model {
+            score(model, workers, out);
+            decide(&model.policy, out);
+        }
+        let mut repeated = repeated.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        repeated.sort_unstable_by_key(|(row, _)| *row);
+        self.settle(batch, &repeated, out);
+    }
+
+    /// Flags what lies behind the lateness bound, in batch order.
+    fn flag_late(&mut self, transactions: &[Transaction]) -> Vec<AtomicU8> {
+        let lateness = self.config.lateness;
+        let flag_one = |transaction: &Transaction| {
+            self.watermark = self.watermark.max(transaction.time);
+            let late = transaction.time < self.watermark.window_start(lateness);
+            AtomicU8::new(if late { flag::LATE } else { 0 })
+        };
+        transactions.iter().map(flag_one).collect()
+    }
+
+    /// Answers repeated ids with their first decision, remembers the new decisions, and counts.
+    fn settle(&mut self, batch: Batch<'_>, repeated: &[(u32, Earlier)], out: &mut Output) {
+        for &(row, earlier) in repeated {
+            let row = row as usize;
+            (out.score[row], out.action[row]) = match earlier {
+                Earlier::InBatch(first) => (out.score[first as usize], out.action[first as usize]),
+                Earlier::Decided { score, action } => (score, action),
+            };
+            (out.margin[row], out.anomaly[row]) = (f32::NAN, f32::NAN);
+        }
+        for (row, transaction) in batch.transactions.iter().enumerate() {
+            let flags = out.flags[row];
+            self.counters.duplicates += u64::from(flags & flag::DUPLICATE != 0);
+            self.counters.late += u64::from(flags & flag::LATE != 0);
+            self.counters.approximate += u64::from(flags & flag::APPROXIMATE != 0);
+            if flags & (flag::DUPLICATE | flag::LATE) == 0
+                && let Some(key) = transaction.entity(EntityKind::Customer)
+                && let Some(ids) = self.customers.get_mut(key).and_then(Profile::recent_ids)
+            {
+                ids.decide(transaction.id, out.score[row], out.action[row]);
+            }
+        }
+        self.counters.transactions += batch.transactions.len() as u64;
+        self.counters.labels += batch.labels.len() as u64;
+    }
+
+    /// The settings.
+    pub const fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+
+    /// Counters since the engine was made or restored.
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Newest event time seen; `None` before the first event.
+    pub fn watermark(&self) -> Option<EventTimeMicros> {
+        (self.watermark.0 != i64::MIN).then_some(self.watermark)
+    }
+
+    /// Live entities, bytes held, and evictions of each kind, in the order of [`EntityKind::ALL`].
+    pub fn tables(&self) -> [TableStats; ENTITY_KINDS] {
+        fn stats<P: Profile>(table: &Table<P>) -> TableStats {
+            TableStats { entities: table.len(), bytes: table.bytes(), slabs: table.stats() }
+        }
+        [
+            stats(&self.customers),
+            stats(&self.cards),
+            stats(&self.devices),
+            stats(&self.merchants),
+            stats(&self.ips),
+        ]
+    }
+}
+
+/// Size of one table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableStats {
+    /// Live entities.
+    pub entities: usize,
+    /// Bytes of memory held.
+    pub bytes: usize,
+    /// Evictions and expiries.
+    pub slabs: SlabStats,
+}
+
+/// Stage 4: each worker scores a contiguous part of the rows.
+fn score(model: &Model, workers: &dyn Workers, out: &mut Output) {
+    let rows = out.margin.len();
+    let part = rows.div_ceil(workers.count()).max(1);
+    let parts: Vec<_> = out
+        .features
+        .chunks(part * catalogue::WIDTH)
+        .zip(out.anomaly.chunks_mut(part).zip(out.margin.chunks_mut(part)))
+        .map(|part| Mutex::new(Some(part)))
+        .collect();
+    workers.run(&|worker| {
+        let Some(cell) = parts.get(worker) else { return };
+        let taken = cell.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some((features, (anomaly, margin))) = taken {
+            model.scorer.score(features, anomaly, margin);
+        }
+    });
+}
+
+/// Stage 5.
+fn decide(policy: &Policy, out: &mut Output) {
+    for (row, &margin) in out.margin.iter().enumerate() {
+        out.score[row] = policy.calibration.probability(margin);
+        out.action[row] = policy.action(out.score[row]);
+    }
+}

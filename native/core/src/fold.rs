@@ -1,0 +1,125 @@
+//! One kind of entity takes in one batch: the update phase of the fold.
+//!
+//! Slabs are dealt out to the workers; each worker walks the whole batch in its order and handles the
+//! transactions and labels whose key lies in one of its slabs. So every slab sees its events in batch
+//! order whatever the number of workers, and writes its columns right after the update, while the
+//! entity is in cache.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::engine::{Batch, flag};
+use crate::entity::{Context, Earlier, Profile};
+use crate::event::{Label, Transaction};
+use crate::feature::{SharedRows, catalogue};
+use crate::limits::SLAB_COUNT;
+use crate::units::EntityKey;
+use crate::window::{Slab, Table};
+use crate::workers::Workers;
+
+/// How many transactions ahead the index, the slot and the events of a key are asked for.
+const AHEAD: [usize; 3] = [24, 16, 8];
+
+/// What all kinds of entity share while they take in a batch.
+pub(crate) struct Update<'a> {
+    pub batch: Batch<'a>,
+    pub context: &'a Context,
+    pub rows: &'a SharedRows<'a>,
+    /// Set by several workers, one bit each; read after they have joined.
+    pub flags: &'a [AtomicU8],
+    /// Repeated ids, in no particular order until sorted by row.
+    pub repeated: &'a Mutex<Vec<(u32, Earlier)>>,
+}
+
+struct Share<'t, P>([Option<&'t mut Slab<P>>; SLAB_COUNT]);
+
+impl Update<'_> {
+    /// Lets one table take in the batch.
+    pub(crate) fn run<P: Profile>(&self, table: &mut Table<P>, workers: &dyn Workers) {
+        let count = workers.count();
+        let mut shares: Vec<Share<'_, P>> =
+            (0..count).map(|_| Share(std::array::from_fn(|_| None))).collect();
+        for (at, slab) in table.slabs_mut().enumerate() {
+            shares[at % count].0[at] = Some(slab);
+        }
+        let shares: Vec<Mutex<Share<'_, P>>> = shares.into_iter().map(Mutex::new).collect();
+        workers.run(&|worker| {
+            let mut share = shares[worker].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            self.walk(&mut share);
+        });
+    }
+
+    fn walk<P: Profile>(&self, share: &mut Share<'_, P>) {
+        let mut labels = self.batch.labels.iter().peekable();
+        for (row, transaction) in self.batch.transactions.iter().enumerate() {
+            while let Some((_, label)) = labels.next_if(|(before, _)| *before as usize <= row) {
+                Self::learn(share, label);
+            }
+            self.prefetch(share, row);
+            let Some(key) = transaction.entity(P::KIND) else { continue };
+            if let Some(slab) = &mut share.0[Table::<P>::slab_of(key)] {
+                self.observe(slab, key, row, transaction);
+            }
+        }
+        labels.for_each(|(_, label)| Self::learn(share, label));
+    }
+
+    fn prefetch<P: Profile>(&self, share: &Share<'_, P>, row: usize) {
+        let key_at = |ahead: usize| {
+            let key = self.batch.transactions.get(row + ahead)?.entity(P::KIND)?;
+            Some((share.0[Table::<P>::slab_of(key)].as_ref()?, key))
+        };
+        if let Some((slab, key)) = key_at(AHEAD[0]) {
+            slab.prefetch_index(key);
+        }
+        if let Some((slab, key)) = key_at(AHEAD[1]) {
+            slab.prefetch_slot(key);
+        }
+        if let Some((slab, key)) = key_at(AHEAD[2]) {
+            slab.prefetch_block(key);
+        }
+    }
+
+    fn learn<P: Profile>(share: &mut Share<'_, P>, label: &Label) {
+        let Some(key) = label.entities[P::KIND as usize] else { return };
+        if let Some(slab) = &mut share.0[Table::<P>::slab_of(key)] {
+            // A genuine verdict on an unknown entity has nothing to correct.
+            if label.is_fraud || slab.get(key).is_some() {
+                slab.get_or_insert(key, label.known_time.0).learn(label);
+            }
+        }
+    }
+
+    fn observe<P: Profile>(&self, slab: &mut Slab<P>, key: EntityKey, row: usize, transaction: &Transaction) {
+        // Relaxed: a flag of this row that matters here was set in an earlier phase, and joining the
+        // workers between the phases orders it before this load.
+        let flags = self.flags[row].load(Ordering::Relaxed);
+        if flags & flag::DUPLICATE != 0 {
+            return;
+        }
+        let mut outsider;
+        let entity = if flags & flag::LATE == 0 {
+            slab.get_or_insert(key, transaction.time.0)
+        } else {
+            outsider = slab.get(key).cloned().unwrap_or_default();
+            &mut outsider
+        };
+        if let Some(ids) = entity.recent_ids() {
+            if let Some(earlier) = ids.find(transaction.id) {
+                self.flags[row].fetch_or(flag::DUPLICATE, Ordering::Relaxed);
+                let mut repeated = self.repeated.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                repeated.push((row as u32, earlier));
+                return;
+            }
+            ids.remember(transaction.id, row as u32);
+        }
+        let first = const { catalogue::first_column(P::KIND) };
+        // SAFETY: this worker owns the slab of this row's key of kind P, so no other worker touches the
+        // row's columns of kind P (see `SharedRows`).
+        #[allow(unsafe_code, reason = "the promise of SharedRows is kept here, and only here")]
+        let columns = unsafe { self.rows.cells(row, first, P::COLUMNS) };
+        if entity.observe(transaction, self.context, columns) {
+            self.flags[row].fetch_or(flag::APPROXIMATE, Ordering::Relaxed);
+        }
+    }
+}

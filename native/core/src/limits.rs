@@ -1,0 +1,93 @@
+//! Every bound of the engine in one file, with the relations between them asserted at compile time.
+//!
+//! A bound is part of the contract: each constant says what happens when it is reached.
+
+use crate::units::{DurationMicros, EventTimeMicros};
+
+// --- Transaction fields: beyond these a record is refused, naming field and value. -------------------
+
+/// Longest identifier, in UTF-8 bytes.
+pub const ID_BYTES_MAX: usize = 128;
+/// Largest amount, in minor units (a billion major units of a two-decimal currency).
+pub const AMOUNT_MINOR_MAX: i64 = 100_000_000_000;
+/// Earliest accepted event time: 2000-01-01T00:00:00Z.
+pub const EVENT_TIME_MIN: EventTimeMicros = EventTimeMicros(946_684_800_000_000);
+/// Latest accepted event time: 2100-01-01T00:00:00Z.
+pub const EVENT_TIME_MAX: EventTimeMicros = EventTimeMicros(4_102_444_800_000_000);
+/// Largest merchant category code (ISO 18245 has four digits).
+pub const MERCHANT_CATEGORY_MAX: i64 = 9_999;
+
+// --- Windows. ----------------------------------------------------------------------------------------
+
+const MINUTE: i64 = 60_000_000;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+
+/// Number of sliding windows kept for every entity.
+pub const WINDOW_COUNT: usize = 5;
+/// Widths of the sliding windows `(t - w, t]`, ascending.
+pub const WINDOWS: [DurationMicros; WINDOW_COUNT] = [
+    DurationMicros(10 * MINUTE),
+    DurationMicros(HOUR),
+    DurationMicros(DAY),
+    DurationMicros(7 * DAY),
+    DurationMicros(30 * DAY),
+];
+/// The widest window.
+pub const WINDOW_MAX: DurationMicros = WINDOWS[WINDOW_COUNT - 1];
+/// Events kept exactly for one entity. Older ones, if still inside a window, move to panes and the
+/// decision is flagged approximate.
+pub const EXACT_EVENTS_MAX: usize = 512;
+/// Panes per window beyond the exact events: the resolution falls to `w / PANES_PER_WINDOW`.
+pub const PANES_PER_WINDOW: i64 = 64;
+/// Default bound on how far behind the newest event a record may be and still enter its windows.
+pub const LATENESS_DEFAULT: DurationMicros = DurationMicros(HOUR);
+/// Largest lateness bound that can be configured; it is memory, kept for every entity.
+pub const LATENESS_MAX: DurationMicros = DurationMicros(7 * DAY);
+
+// --- State. ------------------------------------------------------------------------------------------
+
+/// Slabs of each entity table. A slab has one writer; the number does not depend on the threads.
+pub const SLAB_COUNT: usize = 64;
+/// Default bound on live entities of each kind; the least recently seen of a sample makes room.
+pub const ENTITIES_DEFAULT: usize = 8_388_608;
+/// Slots looked at when one must be evicted from a full slab.
+pub const EVICTION_SAMPLE: usize = 8;
+/// Slots looked at for idle entities whenever a new entity arrives.
+pub const EXPIRY_SAMPLE: usize = 2;
+/// An entity without an event for this long may be dropped, with what is known of its habits.
+pub const IDLE_MAX: DurationMicros = DurationMicros(90 * DAY);
+/// Recent transaction ids kept for each customer: the horizon within which a repeated id is answered
+/// with its first decision.
+pub const RECENT_IDS_MAX: usize = 8;
+/// Known frauds kept for one entity; the earliest reported makes room.
+pub const KNOWN_FRAUDS_MAX: usize = 128;
+/// Merchant categories remembered for each customer, most recently used first.
+pub const RECENT_CATEGORIES_MAX: usize = 8;
+
+// --- Work. -------------------------------------------------------------------------------------------
+
+/// Transactions in one micro-batch; longer inputs are cut.
+pub const BATCH_MAX: usize = 4_096;
+/// Reasons given for one flagged decision.
+pub const REASONS_MAX: usize = 4;
+
+const _: () = {
+    let mut i = 1;
+    while i < WINDOW_COUNT {
+        assert!(WINDOWS[i - 1].0 < WINDOWS[i].0, "windows ascend");
+        i += 1;
+    }
+    i = 0;
+    while i < WINDOW_COUNT {
+        assert!(WINDOWS[i].0 % PANES_PER_WINDOW == 0, "a pane is a whole number of microseconds");
+        i += 1;
+    }
+    assert!(EXACT_EVENTS_MAX <= u16::MAX as usize / 2, "log positions are u16");
+    // A sum over all exact events, and its squares, cannot overflow their integers.
+    assert!(AMOUNT_MINOR_MAX < i64::MAX / EXACT_EVENTS_MAX as i64);
+    assert!(SLAB_COUNT.is_power_of_two());
+    assert!(BATCH_MAX <= u32::MAX as usize);
+    assert!(LATENESS_DEFAULT.0 <= LATENESS_MAX.0);
+    assert!(WINDOW_MAX.0 + LATENESS_MAX.0 <= IDLE_MAX.0, "an entity outlives its windows");
+};

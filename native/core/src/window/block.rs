@@ -1,0 +1,177 @@
+//! The events of one entity in one heap block: times, amounts and tags, each contiguous, sorted by time.
+//!
+//! Contiguous columns (instead of a ring) make every scan a slice and a late insertion a move; the live
+//! range slides towards the end of the block and is moved back when it reaches it. Invariant: times
+//! ascend; among equal times, arrival order.
+
+/// Set in a tag whose fingerprint occurs again in a later event of the same block.
+pub const SUPERSEDED: u32 = 1 << 31;
+
+/// Capacities grow through these steps; the last one leaves room to slide above the exact bound.
+const CAPACITIES: [u16; 14] = [4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 288, 432, 576];
+
+// A full log at the largest capacity can always slide: it has at least an eighth of its length to spare.
+const _: () = assert!(CAPACITIES[CAPACITIES.len() - 1] as usize * 8 >= crate::limits::EXACT_EVENTS_MAX * 9);
+
+/// See the module's text.
+#[derive(Clone, Debug, Default)]
+pub struct EventBlock {
+    /// `3 * capacity` words: times, amounts, tags (first tag in the low half).
+    words: Box<[u64]>,
+    start: u16,
+    end: u16,
+}
+
+impl EventBlock {
+    /// Number of events.
+    pub const fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.end == self.start
+    }
+
+    const fn capacity(&self) -> usize {
+        self.words.len() / 3
+    }
+
+    /// Heap bytes held.
+    pub const fn heap_bytes(&self) -> usize {
+        self.words.len() * size_of::<u64>()
+    }
+
+    /// Start of the heap block, for prefetching.
+    pub const fn as_ptr(&self) -> *const u64 {
+        self.words.as_ptr()
+    }
+
+    fn column(&self, index: usize) -> &[u64] {
+        let base = index * self.capacity();
+        &self.words[base + self.start as usize..base + self.end as usize]
+    }
+
+    /// Event times in microseconds, ascending; positive, so the unsigned order is the order of time.
+    pub fn times(&self) -> &[u64] {
+        self.column(0)
+    }
+
+    /// Amounts in minor units.
+    pub fn amounts(&self) -> &[u64] {
+        self.column(1)
+    }
+
+    /// Tags: first in the low half, second in the high half; zero is absent.
+    pub fn tags(&self) -> &[u64] {
+        self.column(2)
+    }
+
+    /// Time of one event.
+    pub fn time(&self, at: usize) -> i64 {
+        self.words[self.start as usize + at] as i64
+    }
+
+    /// Amount of one event.
+    pub fn amount(&self, at: usize) -> i64 {
+        self.words[self.capacity() + self.start as usize + at] as i64
+    }
+
+    /// Tag word of one event.
+    pub fn tag(&self, at: usize) -> u64 {
+        self.words[2 * self.capacity() + self.start as usize + at]
+    }
+
+    /// Marks one tag (0 or 1) of an event as occurring again later.
+    pub fn supersede(&mut self, at: usize, which: usize) {
+        let index = 2 * self.capacity() + self.start as usize + at;
+        self.words[index] |= u64::from(SUPERSEDED) << (32 * which);
+    }
+
+    /// Number of events at or before a time.
+    pub fn count_until(&self, time: i64) -> usize {
+        self.times().partition_point(|&each| each as i64 <= time)
+    }
+
+    /// Inserts an event so that it stands at `at`; the later ones move up.
+    pub fn insert(&mut self, at: usize, time: i64, amount: i64, tags: u64) {
+        if self.end as usize == self.capacity() {
+            self.make_room();
+        }
+        let capacity = self.capacity();
+        let (from, end) = (self.start as usize + at, self.end as usize);
+        for (column, value) in [time as u64, amount as u64, tags].into_iter().enumerate() {
+            let base = column * capacity;
+            if from < end {
+                self.words.copy_within(base + from..base + end, base + from + 1);
+            }
+            self.words[base + from] = value;
+        }
+        self.end += 1;
+    }
+
+    /// Removes the oldest events.
+    pub fn drop_front(&mut self, count: usize) {
+        debug_assert!(count <= self.len());
+        self.start += count as u16;
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    /// Slides the events back to the front of the block when that frees an eighth of their room, else grows it.
+    #[cold]
+    fn make_room(&mut self) {
+        let (start, len, capacity) = (self.start as usize, self.len(), self.capacity());
+        if start * 8 >= len && start > 0 {
+            for column in 0..3 {
+                let base = column * capacity;
+                self.words.copy_within(base + start..base + start + len, base);
+            }
+        } else {
+            let larger = CAPACITIES.iter().map(|&each| each as usize).find(|&each| each > capacity);
+            let larger = larger.expect("a log spills to panes before it outgrows the largest block");
+            let mut words = vec![0; 3 * larger].into_boxed_slice();
+            for column in 0..3 {
+                words[column * larger..column * larger + len].copy_from_slice(self.column(column));
+            }
+            self.words = words;
+        }
+        self.start = 0;
+        self.end = len as u16;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_stay_sorted_through_growth_sliding_and_late_insertion() {
+        let mut block = EventBlock::default();
+        for time in 0..500_i64 {
+            block.insert(block.len(), 10 * time, time, 0);
+            if time % 3 == 0 && time > 20 {
+                block.drop_front(1);
+            }
+            if time % 7 == 0 && time > 20 {
+                let late = 10 * time - 35;
+                block.insert(block.count_until(late), late, -1, 0);
+            }
+        }
+        assert!(block.times().windows(2).all(|pair| pair[0] <= pair[1]));
+        assert_eq!(block.times().len(), block.len());
+        assert!(block.heap_bytes() >= 24 * block.len());
+    }
+
+    #[test]
+    fn an_equal_time_goes_after_those_that_arrived_before() {
+        let mut block = EventBlock::default();
+        for amount in 1..=3 {
+            let at = block.count_until(5);
+            block.insert(at, 5, amount, 0);
+        }
+        assert_eq!(block.amounts(), [1, 2, 3]);
+    }
+}

@@ -1,0 +1,151 @@
+//! Events that arrive behind the newest one of their entity.
+//!
+//! A late event sees the windows that end at its own time, computed by a scan, and enters the log at its
+//! place, so that later windows include it. Inside the lateness bound this is exact, unless the log has
+//! spilled to panes; then the view is flagged approximate.
+
+use super::block::SUPERSEDED;
+use super::extremes::Extremes;
+use super::log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, Event, EventLog, TAG_COUNT, find_tag};
+use super::panes::PaneRings;
+use super::view::WindowView;
+use crate::limits::{EXACT_EVENTS_MAX, WINDOW_COUNT, WINDOWS};
+use crate::units::DurationMicros;
+
+const WIDEST: usize = WINDOW_COUNT - 1;
+
+impl EventLog {
+    pub(super) fn observe_late(&mut self, event: &Event) -> WindowView {
+        let at = self.block.count_until(event.time);
+        let view = self.view_late(event, at);
+        self.enter_late(event, at);
+        view
+    }
+
+    /// The windows that end at a late event, as they are just after it entered.
+    fn view_late(&self, event: &Event, at: usize) -> WindowView {
+        let amounts = &self.block.amounts()[..at];
+        let mut view = WindowView {
+            count: [1; WINDOW_COUNT],
+            sum: [event.amount; WINDOW_COUNT],
+            prior_extremes: [Extremes::EMPTY; EXTREME_WINDOWS.len()],
+            prior_squares: 0,
+            distinct: [[0; DISTINCT_WINDOWS.len()]; TAG_COUNT],
+            seen: [None; TAG_COUNT],
+            // Only within the widest window: what lies before it may have been forgotten already.
+            since_last: (at > self.block.count_until(event.time - WINDOWS[WIDEST].0))
+                .then(|| DurationMicros(event.time - self.block.time(at - 1))),
+            approximate: self.panes.is_some(),
+        };
+        for (window, width) in WINDOWS.iter().enumerate() {
+            let from = self.block.count_until(event.time - width.0);
+            view.count[window] += (at - from) as u64;
+            let mut extremes = Extremes::EMPTY;
+            for &amount in &amounts[from..] {
+                view.sum[window] += amount as i64;
+                extremes.add(amount as i64);
+            }
+            if let Some(panes) = &self.panes {
+                let pane = panes.at(window, event.time);
+                view.count[window] += pane.count;
+                view.sum[window] = view.sum[window].saturating_add(pane.sum);
+                extremes.merge(pane.extremes);
+            }
+            if let Some(slot) = EXTREME_WINDOWS.iter().position(|&each| each == window) {
+                view.prior_extremes[slot] = extremes;
+            }
+            if let Some(slot) = DISTINCT_WINDOWS.iter().position(|&each| each == window) {
+                for which in 0..TAG_COUNT {
+                    view.distinct[which][slot] = self.distinct_between(from, at, which, event.tags[which]);
+                }
+            }
+        }
+        let from = self.block.count_until(event.time - WINDOWS[WIDEST].0);
+        view.prior_squares =
+            amounts[from..].iter().map(|&amount| i128::from(amount) * i128::from(amount)).sum();
+        view.prior_squares += self.panes.as_ref().map_or(0, |panes| panes.squares_total());
+        view.seen =
+            std::array::from_fn(|which| find_tag(self.block.tags(), from, at, event.tags[which], which).seen);
+        view
+    }
+
+    /// Distinct values of one tag among `[from, to)` and one more event.
+    fn distinct_between(&self, from: usize, to: usize, which: usize, tag: u32) -> u32 {
+        let half = |word: &u64| (*word >> (32 * which)) as u32 & !SUPERSEDED;
+        let mut values: Vec<u32> = self.block.tags()[from..to].iter().map(half).collect();
+        values.push(tag);
+        values.sort_unstable();
+        values.dedup();
+        values.iter().filter(|&&value| value != 0).count() as u32
+    }
+
+    /// Puts a late event at its place and into every window, at the newest time, that holds it.
+    fn enter_late(&mut self, event: &Event, at: usize) {
+        let inside: [bool; WINDOW_COUNT] =
+            std::array::from_fn(|window| event.time > self.newest - WINDOWS[window].0);
+        if self.block.len() == EXACT_EVENTS_MAX && at == 0 {
+            self.enter_panes(event, inside);
+            return;
+        }
+        let mut at = at;
+        if self.block.len() == EXACT_EVENTS_MAX {
+            self.spill();
+            at -= 1;
+        }
+        let mut word = [event.tags[0], event.tags[1]];
+        for (which, tag) in word.iter_mut().enumerate() {
+            self.enter_tag(tag, which, at, inside);
+        }
+        let word = u64::from(word[0]) | u64::from(word[1]) << 32;
+        self.block.insert(at, event.time, event.amount, word);
+        for (window, running) in self.windows.iter_mut().enumerate() {
+            if inside[window] {
+                running.sum += event.amount;
+            } else {
+                running.tail += 1;
+            }
+        }
+        if inside[WIDEST] {
+            self.squares += i128::from(event.amount) * i128::from(event.amount);
+        }
+        self.add_extremes(event.amount, inside);
+    }
+
+    /// Counts a late event's tag where it is new, and marks whichever occurrence is not the last one.
+    fn enter_tag(&mut self, tag: &mut u32, which: usize, at: usize, inside: [bool; WINDOW_COUNT]) {
+        if *tag == 0 {
+            return;
+        }
+        let last = find_tag(self.block.tags(), 0, self.block.len(), *tag, which).last;
+        if last.is_some_and(|last| last >= at) {
+            *tag |= SUPERSEDED;
+            return;
+        }
+        for (slot, &window) in DISTINCT_WINDOWS.iter().enumerate() {
+            let counted = last.is_some_and(|last| last >= self.windows[window].tail as usize);
+            self.distinct[which][slot] += u16::from(inside[window] && !counted);
+        }
+        if let Some(last) = last {
+            self.block.supersede(last, which);
+        }
+    }
+
+    /// A late event older than a full log goes straight to the panes.
+    fn enter_panes(&mut self, event: &Event, inside: [bool; WINDOW_COUNT]) {
+        let mut panes = self.panes.take().unwrap_or_else(|| PaneRings::new(self.newest));
+        panes.newest_spilled = panes.newest_spilled.max(event.time);
+        for (window, _) in inside.iter().enumerate().filter(|(_, inside)| **inside) {
+            panes.add(window, event.time, event.amount);
+        }
+        self.panes = Some(panes);
+        self.add_extremes(event.amount, inside);
+    }
+
+    fn add_extremes(&mut self, amount: i64, inside: [bool; WINDOW_COUNT]) {
+        for (slot, &window) in EXTREME_WINDOWS.iter().enumerate() {
+            if inside[window] {
+                self.extremes[slot].add(amount);
+            }
+        }
+    }
+}

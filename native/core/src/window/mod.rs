@@ -1,0 +1,26 @@
+//! Stage 2, UPDATE: exact sliding windows per entity, in bounded memory.
+//!
+//! [`EventLog`] keeps an entity's recent events sorted by time and, for each window `(t - w, t]`, the
+//! running aggregates at the newest time. Beyond [`EXACT_EVENTS_MAX`](crate::limits::EXACT_EVENTS_MAX)
+//! events, older ones fall into [`panes`](PaneRings). [`FraudLog`] keeps what labels have told so far.
+//! [`Table`] maps keys to entities, in slabs with one writer each.
+
+mod block;
+mod extremes;
+mod fraud_log;
+mod late;
+mod log;
+mod panes;
+mod persist;
+mod prefetch;
+mod table;
+mod view;
+
+pub use block::{EventBlock, SUPERSEDED};
+pub use extremes::Extremes;
+pub use fraud_log::{FraudLog, FraudView, KnownFraud, REPORT_WINDOWS};
+pub use log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, Event, EventLog, TAG_COUNT};
+pub use panes::PaneRings;
+pub use prefetch::prefetch;
+pub use table::{Entity, Slab, SlabStats, Table};
+pub use view::WindowView;

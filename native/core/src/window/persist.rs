@@ -1,0 +1,214 @@
+//! Event logs, fraud logs and slabs as snapshot bytes.
+//!
+//! Running aggregates are not stored: they follow from the events and the newest time, and deriving them
+//! again means that a snapshot cannot contradict itself.
+
+use super::block::EventBlock;
+use super::extremes::Extremes;
+use super::fraud_log::{FraudLog, KnownFraud};
+use super::log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, EventLog, Running, TAG_COUNT, is_last};
+use super::panes::{Pane, PaneRings};
+use super::table::{Slab, SlabStats, Slot, Table};
+use crate::entity::Profile;
+use crate::limits::{
+    AMOUNT_MINOR_MAX, EVENT_TIME_MAX, EVENT_TIME_MIN, EXACT_EVENTS_MAX, KNOWN_FRAUDS_MAX, PANES_PER_WINDOW,
+    WINDOW_COUNT, WINDOWS,
+};
+use crate::snapshot::{Reader, SnapshotError, Writer};
+use crate::units::EntityKey;
+
+impl EventLog {
+    /// Appends the log to a snapshot.
+    pub fn write(&self, out: &mut Writer) {
+        out.i64(self.newest);
+        out.u16(self.block.len() as u16);
+        for column in [self.block.times(), self.block.amounts(), self.block.tags()] {
+            column.iter().for_each(|&word| out.u64(word));
+        }
+        out.u8(u8::from(self.panes.is_some()));
+        if let Some(panes) = &self.panes {
+            write_panes(panes, out);
+        }
+    }
+
+    /// Takes a log from a snapshot.
+    pub fn read(input: &mut Reader<'_>) -> Result<Self, SnapshotError> {
+        let newest = input.i64()?;
+        let block = read_block(input, newest)?;
+        let mut log = Self { block, newest, ..Self::default() };
+        if input.u8()? != 0 {
+            log.panes = Some(read_panes(input, newest)?);
+        }
+        log.derive();
+        Ok(log)
+    }
+
+    /// Computes every running aggregate from the events and the newest time.
+    fn derive(&mut self) {
+        for window in 0..WINDOW_COUNT {
+            let tail = self.block.count_until(self.newest.saturating_sub(WINDOWS[window].0));
+            let sum = self.block.amounts()[tail..].iter().map(|&amount| amount as i64).sum();
+            self.windows[window] = Running { sum, tail: tail as u16 };
+        }
+        let widest = self.windows[WINDOW_COUNT - 1].tail as usize;
+        let squares = self.block.amounts()[widest..].iter().map(|&amount| i128::from(amount).pow(2));
+        self.squares = squares.sum();
+        for (slot, &window) in DISTINCT_WINDOWS.iter().enumerate() {
+            let tags = &self.block.tags()[self.windows[window].tail as usize..];
+            for which in 0..TAG_COUNT {
+                self.distinct[which][slot] = tags.iter().filter(|&&word| is_last(word, which)).count() as u16;
+            }
+        }
+        self.extremes = EXTREME_WINDOWS.map(|window| self.scan_extremes(window));
+    }
+}
+
+fn read_block(input: &mut Reader<'_>, newest: i64) -> Result<EventBlock, SnapshotError> {
+    let len = input.u16()? as usize;
+    if len > EXACT_EVENTS_MAX {
+        return Err(SnapshotError::OutOfRange { what: "events of an entity", value: len as i64 });
+    }
+    let mut column = || (0..len).map(|_| input.u64()).collect::<Result<Vec<_>, _>>();
+    let (times, amounts, tags) = (column()?, column()?, column()?);
+    let mut block = EventBlock::default();
+    let mut before = EVENT_TIME_MIN.0;
+    for at in 0..len {
+        let (time, amount) = (times[at] as i64, amounts[at] as i64);
+        if time < before || time > newest || time >= EVENT_TIME_MAX.0 {
+            return Err(SnapshotError::OutOfRange { what: "event time", value: time });
+        }
+        if !(1..=AMOUNT_MINOR_MAX).contains(&amount) {
+            return Err(SnapshotError::OutOfRange { what: "amount", value: amount });
+        }
+        block.insert(at, time, amount, tags[at]);
+        before = time;
+    }
+    Ok(block)
+}
+
+fn write_panes(panes: &PaneRings, out: &mut Writer) {
+    out.i64(panes.newest_spilled);
+    for (window, ring) in panes.rings.iter().enumerate() {
+        let live = || panes.live(window);
+        out.u8(live().count() as u8);
+        for (number, pane, squares) in live() {
+            out.u8((number - ring.oldest) as u8);
+            out.u64(pane.count);
+            out.i64(pane.sum);
+            out.i64(pane.extremes.min);
+            out.i64(pane.extremes.max);
+            out.i128(squares);
+        }
+    }
+}
+
+fn read_panes(input: &mut Reader<'_>, newest: i64) -> Result<Box<PaneRings>, SnapshotError> {
+    if !(EVENT_TIME_MIN.0..EVENT_TIME_MAX.0).contains(&newest) {
+        return Err(SnapshotError::OutOfRange { what: "newest event time", value: newest });
+    }
+    let mut panes = PaneRings::new(newest);
+    panes.newest_spilled = input.i64()?;
+    for window in 0..WINDOW_COUNT {
+        for _ in 0..input.u8()? {
+            let offset = i64::from(input.u8()?);
+            if offset > PANES_PER_WINDOW {
+                return Err(SnapshotError::OutOfRange { what: "pane", value: offset });
+            }
+            let (count, sum) = (input.u64()?, input.i64()?);
+            let extremes = Extremes { min: input.i64()?, max: input.i64()? };
+            panes.restore_pane(window, offset, Pane { count, sum, extremes }, input.i128()?);
+        }
+    }
+    Ok(panes)
+}
+
+impl FraudLog {
+    /// Appends the log to a snapshot.
+    pub fn write(&self, out: &mut Writer) {
+        out.u16(self.known.len() as u16);
+        for fraud in &self.known {
+            out.u64(fraud.id.get());
+            out.i64(fraud.event_time);
+            out.i64(fraud.known_time);
+            out.i64(fraud.amount);
+        }
+    }
+
+    /// Takes a log from a snapshot.
+    pub fn read(input: &mut Reader<'_>) -> Result<Self, SnapshotError> {
+        let len = input.u16()? as usize;
+        if len > KNOWN_FRAUDS_MAX {
+            return Err(SnapshotError::OutOfRange { what: "known frauds of an entity", value: len as i64 });
+        }
+        let mut known = Vec::with_capacity(len);
+        for _ in 0..len {
+            known.push(KnownFraud {
+                id: EntityKey::from_hash(input.u64()?),
+                event_time: input.i64()?,
+                known_time: input.i64()?,
+                amount: input.i64()?,
+            });
+        }
+        Ok(Self { known })
+    }
+}
+
+impl<P: Profile> Table<P> {
+    /// Appends one slab to a snapshot.
+    pub fn write_slab(&self, slab: usize, out: &mut Writer) {
+        let slab = &self.slabs[slab];
+        out.u32(slab.hand);
+        out.u64(slab.stats.evicted);
+        out.u64(slab.stats.expired);
+        out.u32(slab.free.len() as u32);
+        slab.free.iter().for_each(|&slot| out.u32(slot));
+        let slots = slab.chunks.iter().flatten();
+        out.u32(slots.clone().count() as u32);
+        for slot in slots {
+            out.u64(slot.key.map_or(0, EntityKey::get));
+            if slot.key.is_some() {
+                slot.entity.write(out);
+            }
+        }
+    }
+
+    /// Replaces one slab by one from a snapshot.
+    pub fn read_slab(&mut self, slab: usize, input: &mut Reader<'_>) -> Result<(), SnapshotError> {
+        let mut read: Slab<P> = Slab::new(self.slabs[slab].capacity);
+        read.hand = input.u32()?;
+        read.stats = SlabStats { evicted: input.u64()?, expired: input.u64()? };
+        let free = input.length("free slots", u32::MAX as usize)?;
+        for _ in 0..free {
+            read.free.push(input.u32()?);
+        }
+        let slots = input.length("slots", u32::MAX as usize)?;
+        for _ in 0..slots {
+            let key = input.u64()?;
+            let key = (key != 0).then(|| EntityKey::from_hash(key));
+            if key.is_some_and(|key| Self::slab_of(key) != slab) {
+                return Err(SnapshotError::OutOfRange { what: "slab of a key", value: slab as i64 });
+            }
+            let entity = if key.is_some() { P::read(input)? } else { P::default() };
+            read.push_slot(Slot { key, entity });
+        }
+        read.check_free()?;
+        read.rebuild_index((2 * slots + 2).next_power_of_two().max(16));
+        self.slabs[slab] = read;
+        Ok(())
+    }
+}
+
+impl<P: Profile> Slab<P> {
+    /// The free list must name every keyless slot exactly once.
+    fn check_free(&self) -> Result<(), SnapshotError> {
+        let mut free = self.free.clone();
+        free.sort_unstable();
+        let keyless = self.chunks.iter().flatten().enumerate();
+        let keyless = keyless.filter(|(_, slot)| slot.key.is_none()).map(|(at, _)| at as u32);
+        if keyless.eq(free.iter().copied()) {
+            Ok(())
+        } else {
+            Err(SnapshotError::OutOfRange { what: "free slots", value: free.len() as i64 })
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! Key to entity, in slabs.
+//!
+//! A table is cut into [`SLAB_COUNT`] slabs by the low bits of the key. A slab has one writer at a time,
+//! and everything it decides (growth, eviction, expiry) depends only on the events of that slab in their
+//! order: so the outcome does not depend on the number of threads.
+//!
+//! At its capacity a slab evicts the least recently seen of a few neighbouring slots; entities idle for
+//! [`IDLE_MAX`] are dropped a few at a time whenever a new one arrives. Both are counted.
+
+use super::prefetch::prefetch;
+use crate::limits::{EVICTION_SAMPLE, EXPIRY_SAMPLE, IDLE_MAX, SLAB_COUNT};
+use crate::units::EntityKey;
+
+const CHUNK: usize = 256;
+
+/// What a table needs to know of the state it holds.
+pub trait Entity: Default {
+    /// Newest event time seen, in microseconds; decides who is evicted.
+    fn last_seen(&self) -> i64;
+    /// Heap bytes held beside the structure itself.
+    fn heap_bytes(&self) -> usize;
+    /// Start of the heap block that an update will touch, for prefetching.
+    fn block_ptr(&self) -> *const u64;
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Slot<E> {
+    pub(super) key: Option<EntityKey>,
+    pub(super) entity: E,
+}
+
+/// Counters of one slab.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlabStats {
+    /// Entities that made room for new ones at the capacity.
+    pub evicted: u64,
+    /// Entities dropped after [`IDLE_MAX`] without an event.
+    pub expired: u64,
+}
+
+/// One part of a table, with a single writer.
+#[derive(Clone, Debug)]
+pub struct Slab<E> {
+    /// Open addressing, linear probing: key's high half above, slot + 1 below; zero is free.
+    pub(super) index: Vec<u64>,
+    pub(super) chunks: Vec<Vec<Slot<E>>>,
+    pub(super) free: Vec<u32>,
+    /// Where the next eviction or expiry looks first.
+    pub(super) hand: u32,
+    pub(super) capacity: usize,
+    pub(super) stats: SlabStats,
+}
+
+impl<E: Entity> Slab<E> {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            index: vec![0; 16],
+            chunks: Vec::new(),
+            free: Vec::new(),
+            hand: 0,
+            capacity,
+            stats: SlabStats::default(),
+        }
+    }
+
+    /// Slots ever used, live or free.
+    fn slots(&self) -> usize {
+        self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
+    }
+
+    /// Live entities.
+    pub fn len(&self) -> usize {
+        self.slots() - self.free.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Counters.
+    pub const fn stats(&self) -> SlabStats {
+        self.stats
+    }
+
+    fn slot(&self, at: usize) -> &Slot<E> {
+        &self.chunks[at / CHUNK][at % CHUNK]
+    }
+
+    fn slot_mut(&mut self, at: usize) -> &mut Slot<E> {
+        &mut self.chunks[at / CHUNK][at % CHUNK]
+    }
+
+    fn home(&self, key: EntityKey) -> usize {
+        (key.get() >> SLAB_COUNT.trailing_zeros()) as usize & (self.index.len() - 1)
+    }
+
+    fn find(&self, key: EntityKey) -> Option<usize> {
+        let mask = self.index.len() - 1;
+        let mut at = self.home(key);
+        loop {
+            let word = self.index[at];
+            if word == 0 {
+                return None;
+            }
+            let slot = (word as u32 - 1) as usize;
+            if word >> 32 == key.get() >> 32 && self.slot(slot).key == Some(key) {
+                return Some(slot);
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// The entity of a key, if it is live.
+    pub fn get(&self, key: EntityKey) -> Option<&E> {
+        self.find(key).map(|slot| &self.slot(slot).entity)
+    }
+
+    /// The entity of a key, to be changed, if it is live.
+    pub fn get_mut(&mut self, key: EntityKey) -> Option<&mut E> {
+        self.find(key).map(|slot| &mut self.slot_mut(slot).entity)
+    }
+
+    /// The entity of a key; a new one takes a free slot, or the slot of the one it evicts.
+    pub fn get_or_insert(&mut self, key: EntityKey, now: i64) -> &mut E {
+        let slot = match self.find(key) {
+            Some(slot) => slot,
+            None => self.insert(key, now),
+        };
+        &mut self.slot_mut(slot).entity
+    }
+
+    #[inline(never)]
+    fn insert(&mut self, key: EntityKey, now: i64) -> usize {
+        self.expire_some(now);
+        if self.free.is_empty() && self.slots() >= self.capacity {
+            self.evict_one();
+        }
+        let slot = if let Some(slot) = self.free.pop() {
+            slot as usize
+        } else {
+            self.push_slot(Slot { key: None, entity: E::default() });
+            self.slots() - 1
+        };
+        self.slot_mut(slot).key = Some(key);
+        if (self.len() + 1) * 2 > self.index.len() {
+            self.rebuild_index(self.index.len() * 2);
+        } else {
+            self.index_insert(key, slot);
+        }
+        slot
+    }
+
+    pub(super) fn push_slot(&mut self, slot: Slot<E>) {
+        if self.slots().is_multiple_of(CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let chunk = self.chunks.last_mut().expect("a chunk was just made when none had room");
+        chunk.push(slot);
+    }
+
+    fn index_insert(&mut self, key: EntityKey, slot: usize) {
+        let mask = self.index.len() - 1;
+        let mut at = self.home(key);
+        while self.index[at] != 0 {
+            at = (at + 1) & mask;
+        }
+        self.index[at] = (key.get() >> 32) << 32 | (slot as u64 + 1);
+    }
+
+    pub(super) fn rebuild_index(&mut self, len: usize) {
+        self.index = vec![0; len];
+        for slot in 0..self.slots() {
+            if let Some(key) = self.slot(slot).key {
+                self.index_insert(key, slot);
+            }
+        }
+    }
+
+    fn index_remove(&mut self, key: EntityKey, slot: usize) {
+        let mask = self.index.len() - 1;
+        let mut hole = self.home(key);
+        while self.index[hole] as u32 != slot as u32 + 1 {
+            hole = (hole + 1) & mask;
+        }
+        // Close the gap: move back every follower that probing could no longer reach past it.
+        let mut at = (hole + 1) & mask;
+        while self.index[at] != 0 {
+            let follower = (self.index[at] as u32 - 1) as usize;
+            let key = self.slot(follower).key.expect("an indexed slot has a key");
+            let from_home = at.wrapping_sub(self.home(key)) & mask;
+            if from_home >= (at.wrapping_sub(hole) & mask) {
+                self.index[hole] = self.index[at];
+                hole = at;
+            }
+            at = (at + 1) & mask;
+        }
+        self.index[hole] = 0;
+    }
+
+    fn remove(&mut self, slot: usize) {
+        if let Some(key) = self.slot(slot).key {
+            self.index_remove(key, slot);
+            *self.slot_mut(slot) = Slot { key: None, entity: E::default() };
+            self.free.push(slot as u32);
+        }
+    }
+
+    fn evict_one(&mut self) {
+        let slots = self.slots();
+        let start = self.hand as usize;
+        let victim = (0..EVICTION_SAMPLE.min(slots))
+            .map(|step| (start + step) % slots)
+            .min_by_key(|&slot| self.slot(slot).entity.last_seen());
+        self.hand = ((start + EVICTION_SAMPLE) % slots) as u32;
+        if let Some(slot) = victim {
+            self.remove(slot);
+            self.stats.evicted += 1;
+        }
+    }
+
+    fn expire_some(&mut self, now: i64) {
+        let slots = self.slots();
+        for _ in 0..EXPIRY_SAMPLE.min(slots) {
+            let slot = self.hand as usize % slots;
+            self.hand = ((slot + 1) % slots) as u32;
+            if self.slot(slot).key.is_some() && self.slot(slot).entity.last_seen() < now - IDLE_MAX.0 {
+                self.remove(slot);
+                self.stats.expired += 1;
+            }
+        }
+    }
+
+    /// Starts loading the index line of a key.
+    pub fn prefetch_index(&self, key: EntityKey) {
+        prefetch(&raw const self.index[self.home(key)]);
+    }
+
+    /// Starts loading the slot of a key, given that its index line has arrived.
+    pub fn prefetch_slot(&self, key: EntityKey) {
+        let word = self.index[self.home(key)];
+        if word != 0 {
+            let slot: *const Slot<E> = self.slot((word as u32 - 1) as usize);
+            for line in 0..size_of::<Slot<E>>().div_ceil(64) {
+                prefetch(slot.cast::<u8>().wrapping_add(64 * line));
+            }
+        }
+    }
+
+    /// Starts loading the event block of a key, given that its slot has arrived.
+    pub fn prefetch_block(&self, key: EntityKey) {
+        let word = self.index[self.home(key)];
+        if word != 0 {
+            let block = self.slot((word as u32 - 1) as usize).entity.block_ptr();
+            for line in 0..4 {
+                prefetch(block.wrapping_add(8 * line));
+            }
+        }
+    }
+
+    /// Bytes of memory held: index, slots and heap blocks.
+    pub fn bytes(&self) -> usize {
+        let slots: usize = self.chunks.iter().map(|chunk| chunk.capacity() * size_of::<Slot<E>>()).sum();
+        let heap: usize = self.chunks.iter().flatten().map(|slot| slot.entity.heap_bytes()).sum();
+        slots + heap + self.index.capacity() * 8 + self.free.capacity() * 4
+    }
+}
+
+/// All entities of one kind.
+#[derive(Clone, Debug)]
+pub struct Table<E> {
+    pub(super) slabs: Vec<Slab<E>>,
+}
+
+impl<E: Entity> Table<E> {
+    /// An empty table for at most about `entities_max` entities (the bound holds for each slab).
+    pub fn new(entities_max: usize) -> Self {
+        let capacity = entities_max.div_ceil(SLAB_COUNT).max(1);
+        Self { slabs: (0..SLAB_COUNT).map(|_| Slab::new(capacity)).collect() }
+    }
+
+    /// The slab a key belongs to.
+    pub const fn slab_of(key: EntityKey) -> usize {
+        key.get() as usize & (SLAB_COUNT - 1)
+    }
+
+    /// The entity of a key, if it is live.
+    pub fn get(&self, key: EntityKey) -> Option<&E> {
+        self.slabs[Self::slab_of(key)].get(key)
+    }
+
+    /// The entity of a key, to be changed, if it is live.
+    pub fn get_mut(&mut self, key: EntityKey) -> Option<&mut E> {
+        self.slabs[Self::slab_of(key)].get_mut(key)
+    }
+
+    /// The slabs, to be shared out among writers.
+    pub fn slabs_mut(&mut self) -> impl Iterator<Item = &mut Slab<E>> {
+        self.slabs.iter_mut()
+    }
+
+    /// Live entities.
+    pub fn len(&self) -> usize {
+        self.slabs.iter().map(Slab::len).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Counters over all slabs.
+    pub fn stats(&self) -> SlabStats {
+        self.slabs.iter().fold(SlabStats::default(), |sum, slab| SlabStats {
+            evicted: sum.evicted + slab.stats.evicted,
+            expired: sum.expired + slab.stats.expired,
+        })
+    }
+
+    /// Bytes of memory held.
+    pub fn bytes(&self) -> usize {
+        self.slabs.iter().map(Slab::bytes).sum()
+    }
+}
