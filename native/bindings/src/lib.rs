@@ -4,11 +4,18 @@
 
 use pyo3::prelude::*;
 
+mod catalogue;
+mod columns;
+mod engine;
 mod error;
+mod workers;
 
 /// The extension module; `python/fraudengine/_native.pyi` is its contract.
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<engine::PyEngine>()?;
+    module.add_function(wrap_pyfunction!(catalogue::catalogue_features, module)?)?;
+    module.add_function(wrap_pyfunction!(catalogue::catalogue_hash, module)?)?;
     Ok(())
 }

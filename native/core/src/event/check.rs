@@ -143,8 +143,8 @@ fn check_amount(
     currencies: &CurrencyTable,
 ) -> Result<AmountMinor, Violation> {
     let amount = value.ok_or(Violation::Missing(Field::Amount))?;
-    if amount <= 0 {
-        return Err(Violation::AmountNotPositive(amount));
+    if amount < 0 {
+        return Err(Violation::AmountNegative(amount));
     }
     let too_large = |amount| Violation::AmountTooLarge { amount, max: AMOUNT_MINOR_MAX };
     if amount > AMOUNT_MINOR_MAX {

@@ -57,8 +57,7 @@ fn every_violation_names_its_field() {
         (RawTransaction { event_time_micros: Some(0), ..base }, Field::EventTime, "time_out_of_range"),
         (RawTransaction { event_time_micros: Some(i64::MAX), ..base }, Field::EventTime, "time_out_of_range"),
         (RawTransaction { amount_minor: None, ..base }, Field::Amount, "missing"),
-        (RawTransaction { amount_minor: Some(0), ..base }, Field::Amount, "amount_not_positive"),
-        (RawTransaction { amount_minor: Some(-5), ..base }, Field::Amount, "amount_not_positive"),
+        (RawTransaction { amount_minor: Some(-5), ..base }, Field::Amount, "amount_negative"),
         (RawTransaction { amount_minor: Some(i64::MAX), ..base }, Field::Amount, "amount_too_large"),
         (RawTransaction { merchant_id: Some(&long), ..base }, Field::MerchantId, "too_long"),
         (RawTransaction { device_id: Some("a\nb"), ..base }, Field::DeviceId, "control_character"),
@@ -115,7 +114,7 @@ proptest! {
             currency: Some(&currency), ..RawTransaction::default()
         };
         if let Ok(transaction) = check(&raw, &euro()) {
-            prop_assert!(transaction.amount.0 > 0 && transaction.amount.0 <= AMOUNT_MINOR_MAX);
+            prop_assert!(transaction.amount.0 >= 0 && transaction.amount.0 <= AMOUNT_MINOR_MAX);
         }
     }
 }

@@ -105,7 +105,7 @@ pub struct Transaction {
     pub id: EntityKey,
     /// When it happened.
     pub time: EventTimeMicros,
-    /// The amount, positive, in minor units of the reference currency.
+    /// The amount, zero or more, in minor units of the reference currency.
     pub amount: AmountMinor,
     /// The entities it belongs to, by [`EntityKind`]; the customer is always there.
     pub entities: [Option<EntityKey>; ENTITY_KINDS],

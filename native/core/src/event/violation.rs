@@ -85,9 +85,9 @@ pub enum Violation {
         /// Its value.
         micros: i64,
     },
-    /// The amount is zero or negative.
-    #[error("amount_minor is {0}, must be positive")]
-    AmountNotPositive(i64),
+    /// The amount is negative; zero is an account verification.
+    #[error("amount_minor is {0}, must not be negative")]
+    AmountNegative(i64),
     /// The amount is above the limit.
     #[error("amount_minor is {amount}, above the limit of {max}")]
     AmountTooLarge {
@@ -156,7 +156,7 @@ impl Violation {
             | Self::TimeOutOfRange { field, .. }
             | Self::CoordinateOutOfRange { field, .. }
             | Self::CoordinateMissing { missing: field } => *field,
-            Self::AmountNotPositive(_) | Self::AmountTooLarge { .. } => Field::Amount,
+            Self::AmountNegative(_) | Self::AmountTooLarge { .. } => Field::Amount,
             Self::CurrencyMalformed(_) | Self::CurrencyWithoutRate { .. } => Field::Currency,
             Self::ChannelUnknown(_) => Field::Channel,
             Self::CategoryOutOfRange(_) => Field::MerchantCategory,
@@ -174,7 +174,7 @@ impl Violation {
             Self::ControlCharacter(_) => "control_character",
             Self::CardNumber(_) => "card_number",
             Self::TimeOutOfRange { .. } => "time_out_of_range",
-            Self::AmountNotPositive(_) => "amount_not_positive",
+            Self::AmountNegative(_) => "amount_negative",
             Self::AmountTooLarge { .. } => "amount_too_large",
             Self::CurrencyMalformed(_) => "currency_malformed",
             Self::CurrencyWithoutRate { .. } => "currency_without_rate",

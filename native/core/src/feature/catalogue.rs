@@ -173,7 +173,7 @@ features! {
     merchant_count_since_fraud KnownRisk "30d" "transactions" "Transactions at the merchant since its latest known fraud happened." = |f| f.count_since_fraud();
     merchant_days_since_first_fraud_30d KnownRisk "30d" "days" "Time since the earliest known fraud at the merchant happened." = |f| Facts::days(f.frauds.since_earliest);
     merchant_fraud_mean_30d KnownRisk "30d" "major units" "Mean amount of the known frauds at the merchant." = |f| f.fraud_mean();
-    merchant_ratio_fraud_mean_30d KnownRisk "30d" "ratio" "Amount over the mean amount of the known frauds at the merchant." = |f| f.amount() / f.fraud_mean();
+    merchant_ratio_fraud_mean_30d KnownRisk "30d" "ratio" "Amount over the mean amount of the known frauds at the merchant." = |f| f.ratio_to(f.fraud_mean());
     merchant_days_since_fraud KnownRisk "-" "days" "Time since the latest known fraud at the merchant happened." = |f| Facts::days(f.frauds.since_latest);
 }
 

@@ -76,9 +76,14 @@ impl Facts<'_> {
         self.prior_sum_minor(window) as f64 / count as f64 / self.minor_per_major
     }
 
+    /// This amount over another; NaN when that one is zero or missing, never infinite.
+    pub(super) fn ratio_to(&self, other: f64) -> f64 {
+        if other > 0.0 { self.amount() / other } else { f64::NAN }
+    }
+
     /// This amount over the mean of the earlier ones.
     pub(super) fn ratio_to_mean(&self, window: usize) -> f64 {
-        self.amount() / self.prior_mean(window)
+        self.ratio_to(self.prior_mean(window))
     }
 
     /// Sample standard deviation of the earlier amounts of the widest window, in major units.
@@ -112,13 +117,13 @@ impl Facts<'_> {
     /// This amount over the largest earlier one in an extreme window (0: 24 h, 1: 30 d).
     pub(super) fn ratio_to_max(&self, slot: usize) -> f64 {
         let max = self.view.prior_extremes[slot].max;
-        if max == i64::MIN { f64::NAN } else { self.transaction.amount.0 as f64 / max as f64 }
+        self.ratio_to(max as f64 / self.minor_per_major)
     }
 
     /// This amount over the smallest earlier one in an extreme window (0: 24 h, 1: 30 d).
     pub(super) fn ratio_to_min(&self, slot: usize) -> f64 {
         let min = self.view.prior_extremes[slot].min;
-        if min == i64::MAX { f64::NAN } else { self.transaction.amount.0 as f64 / min as f64 }
+        if min == i64::MAX { f64::NAN } else { self.ratio_to(min as f64 / self.minor_per_major) }
     }
 
     /// Distinct values of a tag in a distinct window (0: 1 h, 1: 24 h, 2: 7 d); NaN if all are absent.

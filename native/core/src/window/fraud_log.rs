@@ -86,7 +86,7 @@ impl FraudLog {
             latest = latest.max(fraud.event_time);
             if fraud.event_time > widest {
                 view.happened += 1;
-                view.happened_sum += fraud.amount;
+                view.happened_sum = view.happened_sum.saturating_add(fraud.amount);
                 earliest = earliest.min(fraud.event_time);
             }
         }

@@ -77,7 +77,7 @@ fn read_block(input: &mut Reader<'_>, newest: i64) -> Result<EventBlock, Snapsho
         if time < before || time > newest || time >= EVENT_TIME_MAX.0 {
             return Err(SnapshotError::OutOfRange { what: "event time", value: time });
         }
-        if !(1..=AMOUNT_MINOR_MAX).contains(&amount) {
+        if !(0..=AMOUNT_MINOR_MAX).contains(&amount) {
             return Err(SnapshotError::OutOfRange { what: "amount", value: amount });
         }
         block.insert(at, time, amount, tags[at]);

@@ -11,7 +11,8 @@ use super::prefetch::prefetch;
 use crate::limits::{EVICTION_SAMPLE, EXPIRY_SAMPLE, IDLE_MAX, SLAB_COUNT};
 use crate::units::EntityKey;
 
-const CHUNK: usize = 256;
+/// Slots allocated at a time; they never move.
+const CHUNK: usize = 64;
 
 /// What a table needs to know of the state it holds.
 pub trait Entity: Default {
