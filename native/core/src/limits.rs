@@ -68,7 +68,7 @@ pub const RECENT_CATEGORIES_MAX: usize = 8;
 // --- Work. -------------------------------------------------------------------------------------------
 
 /// Transactions in one micro-batch; longer inputs are cut.
-pub const BATCH_MAX: usize = 4_096;
+pub const BATCH_MAX: usize = 1_024;
 /// Reasons given for one flagged decision.
 pub const REASONS_MAX: usize = 4;
 

@@ -11,7 +11,7 @@ use crate::feature::{Facts, HabitFacts, catalogue};
 use crate::limits::WINDOW_COUNT;
 use crate::snapshot::{Reader, SnapshotError, Writer};
 use crate::units::{DurationMicros, EntityKey};
-use crate::window::{Entity, Event, EventLog, FraudLog, FraudView, KnownFraud, WindowView};
+use crate::window::{Entity, Event, EventLog, FraudLog, FraudView, KnownFraud, Wanted, WindowView};
 
 /// Constants of one run that features depend on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,12 +40,18 @@ impl Default for Common {
 }
 
 impl Common {
-    fn observe(&mut self, transaction: &Transaction, tags: [u32; 2], context: &Context) -> WindowView {
+    fn observe(
+        &mut self,
+        transaction: &Transaction,
+        tags: [u32; 2],
+        seen: bool,
+        context: &Context,
+    ) -> WindowView {
         if self.first_seen == i64::MIN {
             self.first_seen = transaction.time.0;
         }
         let event = Event { time: transaction.time.0, amount: transaction.amount.0, tags };
-        self.log.observe(&event, context.lateness)
+        self.log.observe(&event, Wanted { lateness: context.lateness, seen })
     }
 
     fn facts<'a>(
@@ -160,8 +166,8 @@ impl Entity for CustomerState {
         self.common.heap_bytes()
     }
 
-    fn block_ptr(&self) -> *const u64 {
-        self.common.log.block_ptr()
+    fn prefetch(&self) {
+        self.common.log.prefetch();
     }
 }
 
@@ -174,7 +180,7 @@ impl Profile for CustomerState {
             fingerprint(transaction.entity(EntityKind::Merchant)),
             fingerprint(transaction.entity(EntityKind::Device)),
         ];
-        let view = self.common.observe(transaction, tags, context);
+        let view = self.common.observe(transaction, tags, true, context);
         let habits = HabitFacts {
             hour_share: self.habits.hours.observe(transaction.time.0),
             category_new: self.habits.categories.observe(transaction.category),
@@ -209,7 +215,8 @@ impl Profile for CustomerState {
 
 /// Declares a kind of entity that keeps only the common part.
 macro_rules! plain_profile {
-    ($(#[$doc:meta])* $name:ident, $kind:ident, $list:ident, $write:ident, |$transaction:ident| $tags:expr) => {
+    ($(#[$doc:meta])* $name:ident, $kind:ident, $list:ident, $write:ident, seen $seen:literal,
+     |$transaction:ident| $tags:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default)]
         pub struct $name {
@@ -225,8 +232,8 @@ macro_rules! plain_profile {
                 self.common.heap_bytes()
             }
 
-            fn block_ptr(&self) -> *const u64 {
-                self.common.log.block_ptr()
+            fn prefetch(&self) {
+                self.common.log.prefetch();
             }
         }
 
@@ -235,7 +242,7 @@ macro_rules! plain_profile {
             const COLUMNS: usize = catalogue::$list.len();
 
             fn observe(&mut self, $transaction: &Transaction, context: &Context, columns: &mut [f32]) -> bool {
-                let view = self.common.observe($transaction, $tags, context);
+                let view = self.common.observe($transaction, $tags, $seen, context);
                 let facts = self.common.facts($transaction, &view, context, HabitFacts::NONE);
                 catalogue::$write(&facts, columns);
                 view.approximate
@@ -262,28 +269,28 @@ macro_rules! plain_profile {
 
 plain_profile!(
     /// A card: counts merchants and countries.
-    CardState, Card, CARD, write_card, |transaction| [
+    CardState, Card, CARD, write_card, seen true, |transaction| [
         fingerprint(transaction.entity(EntityKind::Merchant)),
         transaction.country.map_or(0, u32::from),
     ]
 );
 plain_profile!(
     /// A device: counts customers and cards.
-    DeviceState, Device, DEVICE, write_device, |transaction| [
+    DeviceState, Device, DEVICE, write_device, seen false, |transaction| [
         fingerprint(transaction.entity(EntityKind::Customer)),
         fingerprint(transaction.entity(EntityKind::Card)),
     ]
 );
 plain_profile!(
-    /// A merchant: counts customers and cards.
-    MerchantState, Merchant, MERCHANT, write_merchant, |transaction| [
+    /// A merchant: counts customers.
+    MerchantState, Merchant, MERCHANT, write_merchant, seen false, |transaction| [
         fingerprint(transaction.entity(EntityKind::Customer)),
-        fingerprint(transaction.entity(EntityKind::Card)),
+        0,
     ]
 );
 plain_profile!(
     /// An IP address: counts customers and devices.
-    IpState, Ip, IP, write_ip, |transaction| [
+    IpState, Ip, IP, write_ip, seen false, |transaction| [
         fingerprint(transaction.entity(EntityKind::Customer)),
         fingerprint(transaction.entity(EntityKind::Device)),
     ]

@@ -4,6 +4,8 @@
 //! range slides towards the end of the block and is moved back when it reaches it. Invariant: times
 //! ascend; among equal times, arrival order.
 
+use super::prefetch::prefetch;
+
 /// Set in a tag whose fingerprint occurs again in a later event of the same block.
 pub const SUPERSEDED: u32 = 1 << 31;
 
@@ -12,6 +14,9 @@ const CAPACITIES: [u16; 14] = [4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 288, 
 
 // A full log at the largest capacity can always slide: it has at least an eighth of its length to spare.
 const _: () = assert!(CAPACITIES[CAPACITIES.len() - 1] as usize * 8 >= crate::limits::EXACT_EVENTS_MAX * 9);
+
+/// Blocks up to this capacity are prefetched whole: twelve cache lines.
+const PREFETCH_WHOLE: usize = 32;
 
 /// See the module's text.
 #[derive(Clone, Debug, Default)]
@@ -42,9 +47,21 @@ impl EventBlock {
         self.words.len() * size_of::<u64>()
     }
 
-    /// Start of the heap block, for prefetching.
-    pub const fn as_ptr(&self) -> *const u64 {
-        self.words.as_ptr()
+    /// Starts loading what the next event will touch: a small block whole, of a large one the end, where
+    /// the event goes, and the events at `tails`, which may leave a window.
+    pub fn prefetch(&self, tails: &[u16]) {
+        let capacity = self.capacity();
+        let ask = |word: usize| prefetch(self.words.as_ptr().wrapping_add(word));
+        if capacity <= PREFETCH_WHOLE {
+            (0..3 * capacity).step_by(8).for_each(ask);
+            return;
+        }
+        for column in 0..3 {
+            ask(column * capacity + self.end as usize);
+            for &tail in tails {
+                ask(column * capacity + (self.start + tail) as usize);
+            }
+        }
     }
 
     fn column(&self, index: usize) -> &[u64] {

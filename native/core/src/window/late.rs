@@ -6,7 +6,7 @@
 
 use super::block::SUPERSEDED;
 use super::extremes::Extremes;
-use super::log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, Event, EventLog, TAG_COUNT, find_tag};
+use super::log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, Event, EventLog, TAG_COUNT, Wanted};
 use super::panes::PaneRings;
 use super::view::WindowView;
 use crate::limits::{EXACT_EVENTS_MAX, WINDOW_COUNT, WINDOWS};
@@ -15,15 +15,15 @@ use crate::units::DurationMicros;
 const WIDEST: usize = WINDOW_COUNT - 1;
 
 impl EventLog {
-    pub(super) fn observe_late(&mut self, event: &Event) -> WindowView {
+    pub(super) fn observe_late(&mut self, event: &Event, wanted: Wanted) -> WindowView {
         let at = self.block.count_until(event.time);
-        let view = self.view_late(event, at);
+        let view = self.view_late(event, at, wanted);
         self.enter_late(event, at);
         view
     }
 
     /// The windows that end at a late event, as they are just after it entered.
-    fn view_late(&self, event: &Event, at: usize) -> WindowView {
+    fn view_late(&self, event: &Event, at: usize, wanted: Wanted) -> WindowView {
         let amounts = &self.block.amounts()[..at];
         let mut view = WindowView {
             count: [1; WINDOW_COUNT],
@@ -64,8 +64,9 @@ impl EventLog {
         view.prior_squares =
             amounts[from..].iter().map(|&amount| i128::from(amount) * i128::from(amount)).sum();
         view.prior_squares += self.panes.as_ref().map_or(0, |panes| panes.squares_total());
-        view.seen =
-            std::array::from_fn(|which| find_tag(self.block.tags(), from, at, event.tags[which], which).seen);
+        if wanted.seen {
+            view.seen = self.count_tags(event, from, at);
+        }
         view
     }
 
@@ -92,17 +93,13 @@ impl EventLog {
             self.spill();
             at -= 1;
         }
-        let mut word = [event.tags[0], event.tags[1]];
-        for (which, tag) in word.iter_mut().enumerate() {
-            self.enter_tag(tag, which, at, inside);
-        }
-        let word = u64::from(word[0]) | u64::from(word[1]) << 32;
+        let word = self.enter_tags(event, at, inside);
         self.block.insert(at, event.time, event.amount, word);
-        for (window, running) in self.windows.iter_mut().enumerate() {
+        for window in 0..WINDOW_COUNT {
             if inside[window] {
-                running.sum += event.amount;
+                self.sums[window] += event.amount;
             } else {
-                running.tail += 1;
+                self.tails[window] += 1;
             }
         }
         if inside[WIDEST] {
@@ -111,23 +108,26 @@ impl EventLog {
         self.add_extremes(event.amount, inside);
     }
 
-    /// Counts a late event's tag where it is new, and marks whichever occurrence is not the last one.
-    fn enter_tag(&mut self, tag: &mut u32, which: usize, at: usize, inside: [bool; WINDOW_COUNT]) {
-        if *tag == 0 {
-            return;
+    /// Counts a late event's tags where they are new, marks whichever occurrence is not the last one,
+    /// and returns the event's tag word.
+    fn enter_tags(&mut self, event: &Event, at: usize, inside: [bool; WINDOW_COUNT]) -> u64 {
+        let mut word = 0;
+        for (which, last) in self.find_last(event).into_iter().enumerate() {
+            let mut tag = event.tags[which];
+            if last.is_some_and(|last| last >= at) {
+                tag |= SUPERSEDED;
+            } else if tag != 0 {
+                for (slot, &window) in DISTINCT_WINDOWS.iter().enumerate() {
+                    let counted = last.is_some_and(|last| last >= self.tails[window] as usize);
+                    self.distinct[which][slot] += u16::from(inside[window] && !counted);
+                }
+                if let Some(last) = last {
+                    self.block.supersede(last, which);
+                }
+            }
+            word |= u64::from(tag) << (32 * which);
         }
-        let last = find_tag(self.block.tags(), 0, self.block.len(), *tag, which).last;
-        if last.is_some_and(|last| last >= at) {
-            *tag |= SUPERSEDED;
-            return;
-        }
-        for (slot, &window) in DISTINCT_WINDOWS.iter().enumerate() {
-            let counted = last.is_some_and(|last| last >= self.windows[window].tail as usize);
-            self.distinct[which][slot] += u16::from(inside[window] && !counted);
-        }
-        if let Some(last) = last {
-            self.block.supersede(last, which);
-        }
+        word
     }
 
     /// A late event older than a full log goes straight to the panes.

@@ -1,10 +1,10 @@
 //! The sliding windows of one entity.
 //!
 //! Invariants, at the newest time `n` seen by this entity:
-//! - `windows[i].tail` is the first event with time `> n - WINDOWS[i]`, and `sum` adds the amounts from
+//! - `tails[i]` is the first event with time `> n - WINDOWS[i]`, and `sums[i]` adds the amounts from
 //!   there to the end; all in integers, so nothing drifts;
-//! - the last event of each tag value is the one without the [`SUPERSEDED`] mark, so the distinct values
-//!   of a window are the unmarked tags in it;
+//! - inside the widest distinct window, the last event of each tag value is the one without the
+//!   [`SUPERSEDED`] mark, so the distinct values of a window are the unmarked tags in it;
 //! - events are kept for the widest window plus the lateness bound, so that a late event inside the bound
 //!   sees its own exact windows.
 //!
@@ -26,6 +26,7 @@ pub const DISTINCT_WINDOWS: [usize; 3] = [1, 2, 3];
 pub const EXTREME_WINDOWS: [usize; 2] = [2, 4];
 
 const WIDEST: usize = WINDOW_COUNT - 1;
+const WIDEST_DISTINCT: usize = DISTINCT_WINDOWS[DISTINCT_WINDOWS.len() - 1];
 
 /// One event as an entity's log sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,16 +39,19 @@ pub struct Event {
     pub tags: [u32; TAG_COUNT],
 }
 
+/// What the caller needs beside the running aggregates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The lateness bound; events are kept that much longer than the widest window.
+    pub lateness: DurationMicros,
+    /// Whether to count the earlier events with the same tags: a scan of the log.
+    pub seen: bool,
+}
+
 impl Event {
     const fn tag_word(&self) -> u64 {
         self.tags[0] as u64 | (self.tags[1] as u64) << 32
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(super) struct Running {
-    pub(super) sum: i64,
-    pub(super) tail: u16,
 }
 
 /// See the module's text.
@@ -56,7 +60,10 @@ pub struct EventLog {
     pub(super) block: EventBlock,
     /// Newest event time seen; `i64::MIN` before the first event.
     pub(super) newest: i64,
-    pub(super) windows: [Running; WINDOW_COUNT],
+    /// Position of the first event inside each window.
+    pub(super) tails: [u16; WINDOW_COUNT],
+    /// Sum of the amounts from there on.
+    pub(super) sums: [i64; WINDOW_COUNT],
     pub(super) distinct: [[u16; DISTINCT_WINDOWS.len()]; TAG_COUNT],
     pub(super) extremes: [Extremes; EXTREME_WINDOWS.len()],
     pub(super) squares: i128,
@@ -68,7 +75,8 @@ impl Default for EventLog {
         Self {
             block: EventBlock::default(),
             newest: i64::MIN,
-            windows: [Running::default(); WINDOW_COUNT],
+            tails: [0; WINDOW_COUNT],
+            sums: [0; WINDOW_COUNT],
             distinct: [[0; DISTINCT_WINDOWS.len()]; TAG_COUNT],
             extremes: [Extremes::EMPTY; EXTREME_WINDOWS.len()],
             squares: 0,
@@ -78,12 +86,13 @@ impl Default for EventLog {
 }
 
 impl EventLog {
-    /// Takes in one event, no further than `lateness` behind the newest, and says what its windows hold.
-    pub fn observe(&mut self, event: &Event, lateness: DurationMicros) -> WindowView {
+    /// Takes in one event, no further than the lateness bound behind the newest, and says what its
+    /// windows hold.
+    pub fn observe(&mut self, event: &Event, wanted: Wanted) -> WindowView {
         if event.time >= self.newest {
-            self.observe_in_order(event, lateness)
+            self.observe_in_order(event, wanted)
         } else {
-            self.observe_late(event)
+            self.observe_late(event, wanted)
         }
     }
 
@@ -103,34 +112,39 @@ impl EventLog {
         self.block.heap_bytes() + self.panes.as_ref().map_or(0, |_| size_of::<PaneRings>())
     }
 
-    /// Start of the heap block, for prefetching.
-    pub const fn block_ptr(&self) -> *const u64 {
-        self.block.as_ptr()
+    /// Starts loading what the next event will touch.
+    pub fn prefetch(&self) {
+        self.block.prefetch(&self.tails);
     }
 
-    fn observe_in_order(&mut self, event: &Event, lateness: DurationMicros) -> WindowView {
+    fn observe_in_order(&mut self, event: &Event, wanted: Wanted) -> WindowView {
         let since_last = (self.newest != i64::MIN).then(|| DurationMicros(event.time - self.newest));
-        self.advance(event.time, lateness);
+        self.advance(event.time, wanted.lateness);
         let prior_extremes = self.extremes;
         let mut prior_squares = self.squares;
         if let Some(panes) = &self.panes {
             prior_squares += panes.squares_total();
         }
-        let [first, second] = self.find_tags(event);
-        self.append(event, [first.last, second.last]);
+        let seen = if wanted.seen {
+            self.count_tags(event, self.tails[WIDEST] as usize, self.block.len())
+        } else {
+            [None; TAG_COUNT]
+        };
+        let last = self.find_last(event);
+        self.append(event, last);
         let mut view = WindowView {
             count: [0; WINDOW_COUNT],
             sum: [0; WINDOW_COUNT],
             prior_extremes,
             prior_squares,
             distinct: self.distinct.map(|each| each.map(u32::from)),
-            seen: [first.seen, second.seen],
+            seen,
             since_last,
             approximate: false,
         };
-        for (window, running) in self.windows.iter().enumerate() {
-            view.count[window] = (self.block.len() - running.tail as usize) as u64;
-            view.sum[window] = running.sum;
+        for window in 0..WINDOW_COUNT {
+            view.count[window] = (self.block.len() - self.tails[window] as usize) as u64;
+            view.sum[window] = self.sums[window];
             if let Some(panes) = &self.panes {
                 let (count, sum) = panes.total(window);
                 view.count[window] += count;
@@ -147,21 +161,21 @@ impl EventLog {
         let mut stale = [false; EXTREME_WINDOWS.len()];
         for window in 0..WINDOW_COUNT {
             let start = now - WINDOWS[window].0;
-            let mut tail = self.windows[window].tail as usize;
+            let mut tail = self.tails[window] as usize;
             while tail < self.block.len() && self.block.time(tail) <= start {
                 self.leave(window, tail, &mut stale);
                 tail += 1;
             }
-            self.windows[window].tail = tail as u16;
+            self.tails[window] = tail as u16;
         }
         let reachable = now - WINDOW_MAX.0 - lateness.0;
         let mut gone = 0;
-        while gone < self.windows[WIDEST].tail as usize && self.block.time(gone) <= reachable {
+        while gone < self.tails[WIDEST] as usize && self.block.time(gone) <= reachable {
             gone += 1;
         }
         if gone > 0 {
             self.block.drop_front(gone);
-            self.windows.iter_mut().for_each(|running| running.tail -= gone as u16);
+            self.tails.iter_mut().for_each(|tail| *tail -= gone as u16);
         }
         if let Some(panes) = &mut self.panes {
             let forgotten = panes.advance(now);
@@ -180,7 +194,7 @@ impl EventLog {
     /// Takes the event at `at` out of one window's aggregates.
     fn leave(&mut self, window: usize, at: usize, stale: &mut [bool; EXTREME_WINDOWS.len()]) {
         let amount = self.block.amount(at);
-        self.windows[window].sum -= amount;
+        self.sums[window] -= amount;
         if window == WIDEST {
             self.squares -= i128::from(amount) * i128::from(amount);
         }
@@ -197,7 +211,7 @@ impl EventLog {
 
     pub(super) fn scan_extremes(&self, window: usize) -> Extremes {
         let mut all = self.panes.as_ref().map_or(Extremes::EMPTY, |panes| panes.extremes(window));
-        let tail = self.windows[window].tail as usize;
+        let tail = self.tails[window] as usize;
         self.block.amounts()[tail..].iter().for_each(|&amount| all.add(amount as i64));
         all
     }
@@ -214,7 +228,7 @@ impl EventLog {
                 continue;
             }
             for (slot, &window) in DISTINCT_WINDOWS.iter().enumerate() {
-                let counted = last[which].is_some_and(|at| at >= self.windows[window].tail as usize);
+                let counted = last[which].is_some_and(|at| at >= self.tails[window] as usize);
                 self.distinct[which][slot] += u16::from(!counted);
             }
             if let Some(at) = last[which] {
@@ -222,7 +236,7 @@ impl EventLog {
             }
         }
         self.block.insert(self.block.len(), event.time, event.amount, event.tag_word());
-        self.windows.iter_mut().for_each(|running| running.sum += event.amount);
+        self.sums.iter_mut().for_each(|sum| *sum += event.amount);
         self.squares += i128::from(event.amount) * i128::from(event.amount);
         self.extremes.iter_mut().for_each(|extremes| extremes.add(event.amount));
     }
@@ -236,48 +250,54 @@ impl EventLog {
         // The extremes cover log and panes together, so moving an event between them changes nothing.
         let mut stale = [false; EXTREME_WINDOWS.len()];
         for window in 0..WINDOW_COUNT {
-            if self.windows[window].tail == 0 {
+            if self.tails[window] == 0 {
                 self.leave(window, 0, &mut stale);
                 panes.add(window, time, amount);
             } else {
-                self.windows[window].tail -= 1;
+                self.tails[window] -= 1;
             }
         }
         self.block.drop_front(1);
         self.panes = Some(panes);
     }
 
-    /// Where each tag of the event occurred last, and how often in the widest window.
-    fn find_tags(&self, event: &Event) -> [TagMatch; TAG_COUNT] {
-        let tags = self.block.tags();
-        let tail = self.windows[WIDEST].tail as usize;
-        std::array::from_fn(|which| find_tag(tags, tail, tags.len(), event.tags[which], which))
+    /// Position of the last event with each tag of `event`, among those that distinct counts can reach.
+    pub(super) fn find_last(&self, event: &Event) -> [Option<usize>; TAG_COUNT] {
+        let from = self.tails[WIDEST_DISTINCT] as usize;
+        std::array::from_fn(|which| {
+            last_with_tag(&self.block.tags()[from..], event.tags[which], which).map(|at| from + at)
+        })
+    }
+
+    /// How often each tag of `event` occurs among the events `[from, to)`.
+    pub(super) fn count_tags(&self, event: &Event, from: usize, to: usize) -> [Option<u32>; TAG_COUNT] {
+        std::array::from_fn(|which| {
+            let tag = event.tags[which];
+            (tag != 0).then(|| count_with_tag(&self.block.tags()[from..to], tag, which))
+        })
     }
 }
 
-pub(super) struct TagMatch {
-    /// Position of the last event with this tag.
-    pub(super) last: Option<usize>,
-    /// Events with this tag from the given start on; `None` for an absent tag.
-    pub(super) seen: Option<u32>,
+const fn half(word: u64, which: usize) -> u32 {
+    (word >> (32 * which)) as u32
 }
 
-/// Finds a tag in the whole log, and counts it in `[from, to)`.
-pub(super) fn find_tag(tags: &[u64], from: usize, to: usize, tag: u32, which: usize) -> TagMatch {
+fn count_with_tag(tags: &[u64], tag: u32, which: usize) -> u32 {
+    tags.iter().map(|&word| u32::from(half(word, which) & !SUPERSEDED == tag)).sum()
+}
+
+/// The event with this tag that no later one supersedes; there is at most one.
+fn last_with_tag(tags: &[u64], tag: u32, which: usize) -> Option<usize> {
     if tag == 0 {
-        return TagMatch { last: None, seen: None };
+        return None;
     }
-    let half = |word: u64| (word >> (32 * which)) as u32;
-    let matching = |words: &[u64]| words.iter().map(|&word| u32::from(half(word) & !SUPERSEDED == tag)).sum();
-    let seen: u32 = matching(&tags[from..to]);
-    let elsewhere: u32 =
-        if from == 0 && to == tags.len() { 0 } else { matching(&tags[..from]) + matching(&tags[to..]) };
-    let last = if seen + elsewhere == 0 { None } else { tags.iter().rposition(|&word| half(word) == tag) };
-    TagMatch { last, seen: Some(seen) }
+    // Most tags are new: a branch-free count over the whole slice is what the compiler makes fast.
+    let matches: u32 = tags.iter().map(|&word| u32::from(half(word, which) == tag)).sum();
+    if matches == 0 { None } else { tags.iter().rposition(|&word| half(word, which) == tag) }
 }
 
 /// Whether a tag is present and does not occur again later.
 pub(super) const fn is_last(word: u64, which: usize) -> bool {
-    let half = (word >> (32 * which)) as u32;
-    half != 0 && half & SUPERSEDED == 0
+    let tag = half(word, which);
+    tag != 0 && tag & SUPERSEDED == 0
 }

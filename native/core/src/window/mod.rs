@@ -19,7 +19,7 @@ mod view;
 pub use block::{EventBlock, SUPERSEDED};
 pub use extremes::Extremes;
 pub use fraud_log::{FraudLog, FraudView, KnownFraud, REPORT_WINDOWS};
-pub use log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, Event, EventLog, TAG_COUNT};
+pub use log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, Event, EventLog, TAG_COUNT, Wanted};
 pub use panes::PaneRings;
 pub use prefetch::prefetch;
 pub use table::{Entity, Slab, SlabStats, Table};

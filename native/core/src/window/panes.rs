@@ -50,6 +50,10 @@ impl PaneRing {
     /// Forgets the panes before `oldest` and returns the extremes of what was forgotten.
     fn advance(&mut self, oldest: i64) -> Extremes {
         let mut forgotten = Extremes::EMPTY;
+        if self.count == 0 {
+            self.oldest = self.oldest.max(oldest);
+            return forgotten;
+        }
         for pane in self.oldest..oldest.min(self.oldest + RING as i64) {
             let gone = &mut self.panes[slot(pane)];
             forgotten.merge(gone.extremes);
@@ -71,6 +75,8 @@ pub struct PaneRings {
     pub(super) squares_total: i128,
     /// Time of the newest event that left the exact log.
     pub(super) newest_spilled: i64,
+    /// First time at which some pane stops counting: nothing to do before.
+    next_advance: i64,
 }
 
 impl PaneRings {
@@ -87,6 +93,7 @@ impl PaneRings {
             squares: [0; RING],
             squares_total: 0,
             newest_spilled: i64::MIN,
+            next_advance: i64::MIN,
         })
     }
 
@@ -101,13 +108,20 @@ impl PaneRings {
     /// Forgets the panes that lie wholly before the windows that end at `now`; returns the extremes of
     /// what each window forgot.
     pub fn advance(&mut self, now: i64) -> [Extremes; WINDOW_COUNT] {
+        if now < self.next_advance {
+            return [Extremes::EMPTY; WINDOW_COUNT];
+        }
         let widest = WINDOW_COUNT - 1;
         let oldest = Self::oldest_pane(widest, now);
         let from = self.rings[widest].oldest;
         for pane in from..oldest.min(from + RING as i64) {
             self.squares_total -= std::mem::take(&mut self.squares[slot(pane)]);
         }
-        std::array::from_fn(|window| self.rings[window].advance(Self::oldest_pane(window, now)))
+        let forgotten =
+            std::array::from_fn(|window| self.rings[window].advance(Self::oldest_pane(window, now)));
+        let next = |window: usize| (self.rings[window].oldest + 1) * Self::width(window) + WINDOWS[window].0;
+        self.next_advance = (0..WINDOW_COUNT).map(next).min().unwrap_or(i64::MIN);
+        forgotten
     }
 
     /// Adds an event to one window's panes. It must lie inside that window.

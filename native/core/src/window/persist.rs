@@ -6,7 +6,7 @@
 use super::block::EventBlock;
 use super::extremes::Extremes;
 use super::fraud_log::{FraudLog, KnownFraud};
-use super::log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, EventLog, Running, TAG_COUNT, is_last};
+use super::log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, EventLog, TAG_COUNT, is_last};
 use super::panes::{Pane, PaneRings};
 use super::table::{Slab, SlabStats, Slot, Table};
 use crate::entity::Profile;
@@ -48,13 +48,14 @@ impl EventLog {
         for window in 0..WINDOW_COUNT {
             let tail = self.block.count_until(self.newest.saturating_sub(WINDOWS[window].0));
             let sum = self.block.amounts()[tail..].iter().map(|&amount| amount as i64).sum();
-            self.windows[window] = Running { sum, tail: tail as u16 };
+            self.tails[window] = tail as u16;
+            self.sums[window] = sum;
         }
-        let widest = self.windows[WINDOW_COUNT - 1].tail as usize;
+        let widest = self.tails[WINDOW_COUNT - 1] as usize;
         let squares = self.block.amounts()[widest..].iter().map(|&amount| i128::from(amount).pow(2));
         self.squares = squares.sum();
         for (slot, &window) in DISTINCT_WINDOWS.iter().enumerate() {
-            let tags = &self.block.tags()[self.windows[window].tail as usize..];
+            let tags = &self.block.tags()[self.tails[window] as usize..];
             for which in 0..TAG_COUNT {
                 self.distinct[which][slot] = tags.iter().filter(|&&word| is_last(word, which)).count() as u16;
             }

@@ -20,8 +20,8 @@ pub trait Entity: Default {
     fn last_seen(&self) -> i64;
     /// Heap bytes held beside the structure itself.
     fn heap_bytes(&self) -> usize;
-    /// Start of the heap block that an update will touch, for prefetching.
-    fn block_ptr(&self) -> *const u64;
+    /// Starts loading the heap memory that an update will touch.
+    fn prefetch(&self);
 }
 
 #[derive(Clone, Debug)]
@@ -252,10 +252,7 @@ impl<E: Entity> Slab<E> {
     pub fn prefetch_block(&self, key: EntityKey) {
         let word = self.index[self.home(key)];
         if word != 0 {
-            let block = self.slot((word as u32 - 1) as usize).entity.block_ptr();
-            for line in 0..4 {
-                prefetch(block.wrapping_add(8 * line));
-            }
+            self.slot((word as u32 - 1) as usize).entity.prefetch();
         }
     }
 
