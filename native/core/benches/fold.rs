@@ -13,6 +13,10 @@ use fraudengine_core::units::{AmountMinor, EntityKey, EventTimeMicros};
 use fraudengine_core::workers::Inline;
 use fraudengine_core::{Batch, Engine, EngineConfig, Output};
 
+/// The allocator of the extension module.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const CUSTOMERS: u64 = 100_000;
 /// Events a day of one customer: what the default synthetic history has.
 const DAILY: f64 = 0.7;

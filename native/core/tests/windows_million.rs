@@ -1,0 +1,107 @@
+//! A million events over cold, warm and hot keys in a table that evicts, against an oracle that follows
+//! the documented semantics and nothing else: the last 512 events exactly, older ones by their pane.
+
+mod support;
+
+use fraudengine_core::limits::{EXACT_EVENTS_MAX, PANES_PER_WINDOW, WINDOWS};
+use fraudengine_core::units::DurationMicros;
+use fraudengine_core::window::{EXTREME_WINDOWS, Entity, Event, EventLog, Table, Wanted};
+use std::collections::{HashMap, VecDeque};
+use support::{Draws, HOUR, START, key};
+
+const EVENTS: usize = 1_000_000;
+const WANTED: Wanted = Wanted { lateness: DurationMicros(HOUR), seen: true };
+
+#[derive(Clone, Default)]
+struct Logged(EventLog);
+
+impl Entity for Logged {
+    fn last_seen(&self) -> i64 {
+        self.0.newest()
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.0.heap_bytes()
+    }
+
+    fn prefetch(&self) {}
+}
+
+/// All events of one key, by time, then by arrival.
+#[derive(Default)]
+struct History(VecDeque<Event>);
+
+impl History {
+    /// `(count, sum, min, max)` of the events before `event` in one window.
+    fn window(&self, event: &Event, window: usize, newest: i64) -> (u64, i64, i64, i64) {
+        let width = WINDOWS[window].0;
+        let pane = width / PANES_PER_WINDOW;
+        let exact_from = self.0.len().saturating_sub(EXACT_EVENTS_MAX);
+        let mut all = (0, 0, i64::MAX, i64::MIN);
+        for (at, e) in self.0.iter().enumerate() {
+            let start = event.time - width;
+            let inside = if at >= exact_from {
+                e.time > start
+            } else {
+                // It was inside the window when it left the exact log, and its pane still counts.
+                e.time > newest - width - pane && (e.time.div_euclid(pane) + 1) * pane > start
+            };
+            if inside && e.time <= event.time {
+                all = (all.0 + 1, all.1 + e.amount, all.2.min(e.amount), all.3.max(e.amount));
+            }
+        }
+        all
+    }
+}
+
+#[test]
+fn a_million_events_have_no_mismatch() {
+    let mut draws = Draws(42);
+    let mut table: Table<Logged> = Table::new(64 * 40);
+    let mut histories: HashMap<u64, History> = HashMap::new();
+    let (mut now, mut compared, mut evicted, mut paned, mut late) = (START, 0_u64, 0, 0, 0);
+    for _ in 0..EVENTS {
+        now += draws.below(90_000_000) as i64;
+        // Keys 0 and 1 are hot enough to spill, the next 60 dense enough to be late, the rest are cold.
+        let number = match draws.below(100) {
+            0..2 => draws.below(2),
+            2..32 => 2 + draws.below(60),
+            _ => 62 + draws.below(4_000),
+        };
+        let back = if number > 1 && draws.chance(8) { draws.below(HOUR as u64) as i64 } else { 0 };
+        let event = Event {
+            time: now - back,
+            amount: draws.below(100_000) as i64,
+            tags: [draws.below(9) as u32, draws.below(4) as u32],
+        };
+        let key = key(1, number);
+        let slab = table.slabs_mut().nth(Table::<Logged>::slab_of(key)).unwrap();
+        if slab.get(key).is_none() {
+            evicted += usize::from(histories.insert(number, History::default()).is_some());
+        }
+        let entity = slab.get_or_insert(key, now);
+        let newest = entity.0.newest().max(event.time);
+        let is_late = event.time < entity.0.newest();
+        let view = entity.0.observe(&event, WANTED);
+        let history = histories.get_mut(&number).unwrap();
+        for window in 0..WINDOWS.len() {
+            let (count, sum, min, max) = history.window(&event, window, newest);
+            assert_eq!(view.count[window], count + 1, "count of window {window} of key {number}");
+            assert_eq!(view.sum[window], sum + event.amount, "sum of window {window} of key {number}");
+            if let Some(slot) = EXTREME_WINDOWS.iter().position(|&each| each == window) {
+                let extremes = view.prior_extremes[slot];
+                assert_eq!((extremes.min, extremes.max), (min, max), "extremes of key {number}");
+            }
+            compared += 1;
+        }
+        paned += usize::from(view.approximate);
+        late += usize::from(is_late);
+        let at = history.0.partition_point(|e| e.time <= event.time);
+        history.0.insert(at, event);
+        while history.0.front().is_some_and(|e| e.time <= newest - WINDOWS[4].0 - 2 * 24 * HOUR) {
+            history.0.pop_front();
+        }
+    }
+    assert_eq!(compared, 5 * EVENTS as u64);
+    assert!(evicted > 1_000 && paned > 1_000 && late > 1_000, "{evicted} {paned} {late}");
+}
