@@ -192,8 +192,9 @@ impl PaneRings {
         all
     }
 
-    /// Whether any event has been spilled that a window, or a late one, could still reach.
+    /// Whether the pane of some spilled event can still count, given the oldest event time that a
+    /// window, or a late one, could reach.
     pub const fn is_live(&self, oldest_reachable: i64) -> bool {
-        self.newest_spilled > oldest_reachable
+        self.newest_spilled > oldest_reachable - Self::width(WINDOW_COUNT - 1)
     }
 }
