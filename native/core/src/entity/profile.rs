@@ -8,7 +8,7 @@ use super::place::{PlaceView, Places};
 use super::recent_ids::RecentIds;
 use crate::event::{EntityKind, Label, Transaction};
 use crate::feature::{Facts, HabitFacts, catalogue};
-use crate::limits::WINDOW_COUNT;
+use crate::limits::{WINDOW_COUNT, WINDOW_MAX};
 use crate::snapshot::{Reader, SnapshotError, Writer};
 use crate::units::{DurationMicros, EntityKey};
 use crate::window::{Entity, Event, EventLog, FraudLog, FraudView, KnownFraud, Wanted, WindowView};
@@ -66,9 +66,10 @@ impl Common {
         if let Some(known) = &self.frauds {
             frauds = known.view(now);
             if let Some(latest) = frauds.since_latest {
-                since_fraud = self.log.count_between(now - latest.0 + 1, now);
+                let oldest = now - WINDOW_MAX.0 + 1;
+                since_fraud = self.log.count_between(oldest.max(now - latest.0 + 1), now);
                 let earliest = frauds.since_earliest.unwrap_or(latest);
-                fraud_span = self.log.count_between(now - earliest.0, now - latest.0);
+                fraud_span = self.log.count_between(oldest.max(now - earliest.0), now - latest.0);
             }
         }
         Facts {
