@@ -106,7 +106,7 @@ def resolve_columns(names: Sequence[str], options: ReadOptions) -> Resolved:
     sources |= {name: name for name in _unclaimed(COLUMNS_BY_NAME, sources) if name in names}
     notices: list[str] = []
     claimed = set(sources.values())
-    free = {}
+    free: dict[str, str] = {}
     for name in names:
         if name not in claimed and name not in COLUMNS_BY_NAME:
             free.setdefault(name.casefold(), name)

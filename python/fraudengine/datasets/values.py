@@ -19,8 +19,8 @@ Scalar = Callable[[object], tuple[object, str]]
 
 # Integers of at most 2^53 are exact in a float; a larger "integer" identifier has already lost digits.
 _FLOAT_INTEGER_MAX: Final = 1 << 53
-_TRUE: Final = ("1", "true", "yes", "fraud")
-_FALSE: Final = ("0", "false", "no", "legitimate")
+_TRUE: Final = ("1", "true", "True", "TRUE", "1.0")
+_FALSE: Final = ("0", "false", "False", "FALSE", "0.0")
 _INT32_MAX: Final = (1 << 31) - 1
 
 
@@ -87,7 +87,9 @@ def _read_float(value: object) -> tuple[float | None, str]:
 
 
 def _to_verdict(source: pl.Series) -> pl.Series:
-    text = _to_text(source).str.strip_chars().str.to_lowercase()
+    if source.dtype == pl.Boolean:
+        return source.cast(pl.Int8)
+    text = _to_text(source)
     chosen = pl.when(text.is_in(_TRUE)).then(1).when(text.is_in(_FALSE)).then(0)
     return pl.select(chosen.cast(pl.Int8)).to_series()
 
