@@ -57,8 +57,8 @@ class Converter:
     rejections: Rejections
     notices: list[str]
 
-    def frame(self) -> pl.DataFrame:
-        """Return the canonical frame: schema types and order, without the rows that were refused.
+    def convert(self) -> tuple[pl.DataFrame, pl.Series]:
+        """Return the canonical frame without the refused rows, and the record number of each row.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class Converter:
             converted[name] = values.alias(name)
             kept = kept & good
         frame = pl.DataFrame([converted[name] for name in COLUMNS_BY_NAME])
-        return frame if kept.all() else frame.filter(kept)
+        return (frame, rows) if kept.all() else (frame.filter(kept), rows.filter(kept))
 
     def _column(self, name: str, done: dict[str, pl.Series]) -> tuple[pl.Series, pl.Series]:
         """Return the values of a column and which rows are still good."""

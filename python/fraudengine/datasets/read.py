@@ -40,12 +40,15 @@ class History:
         What was guessed while reading, one sentence each.
     rows_read
         Records seen, refused ones included.
+    row_numbers
+        UInt64, one entry per row of `frame`: the number of its record in the file, from 1.
     """
 
     frame: pl.DataFrame
     rejected: pl.DataFrame
     notices: tuple[str, ...]
     rows_read: int
+    row_numbers: pl.Series
 
     @property
     def rows_rejected(self) -> int:
@@ -99,10 +102,10 @@ def read_history(path: Path | str, options: ReadOptions | None = None) -> Histor
     rejections = Rejections()
     raw = read_raw(path, form, columns, rejections)
     notices = list(resolved.notices)
-    frame = Converter(raw.frame, resolved, options, rejections, notices).frame()
+    frame, row_numbers = Converter(raw.frame, resolved, options, rejections, notices).convert()
     if options.label_delay_micros is not None:
         frame = _with_delay(frame, options.label_delay_micros)
-    return History(frame, rejections.frame(), tuple(notices), raw.rows_read)
+    return History(frame, rejections.frame(), tuple(notices), raw.rows_read, row_numbers)
 
 
 def write_history(frame: pl.DataFrame, path: Path | str) -> None:
