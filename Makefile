@@ -1,0 +1,93 @@
+# The commands of this project; `make help` lists them, `.ci/run` and the commit hooks call the same ones.
+#
+# Every target shares one environment, .venv in this folder: it is made from requirements-dev.lock (versions and
+# hashes fixed) and holds the package built in release mode, so `.venv/bin/fraudengine` works after any of them.
+# What must be there already: Python 3.11 or newer, cargo (rustup.rs) and a C compiler; `make` says what is missing.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+RUST_TESTED := --workspace --exclude fraudengine-bindings
+NATIVE := Cargo.toml Cargo.lock pyproject.toml $(shell find native -name '*.rs' -o -name 'Cargo.toml' 2>/dev/null | grep -v '/target/')
+
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## Train on a history, compile, replay the following days, show decisions, figures and speed
+	$(BIN)/fraudengine demo
+
+.PHONY: test
+test: build ## Everything that must be green before a merge
+	cargo fmt --all --check
+	$(BIN)/ruff format --check python tests
+	$(BIN)/ruff check python tests
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo test $(RUST_TESTED) --locked
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest fraudengine._native
+	$(BIN)/pytest
+
+.PHONY: check
+check: build ## The quick part of `make test`: formats, lints, types, unit and style tests
+	cargo fmt --all --check
+	$(BIN)/ruff format --check python tests
+	$(BIN)/ruff check python tests
+	cargo clippy --workspace --locked -- -D warnings
+	$(BIN)/mypy
+	$(BIN)/pytest -q -x tests/unit tests/style
+
+.PHONY: fmt
+fmt: $(VENV)/synced ## Format Rust and Python, and apply the safe lint fixes
+	cargo fmt --all
+	$(BIN)/ruff check --fix python tests
+	$(BIN)/ruff format python tests
+
+.PHONY: bench
+bench: build ## Criterion benchmarks of the native crates (minutes; close other programs)
+	cargo bench $(RUST_TESTED) --locked
+
+.PHONY: build
+build: $(VENV)/built ## Make .venv and build the package into it, release mode
+
+.PHONY: lock
+lock: $(UV) ## Resolve the Python dependencies anew and write the lock files
+	$(UV) pip compile pyproject.toml $(COMPILE) --upgrade -o requirements.lock
+	$(UV) pip compile pyproject.toml --extra dev -c requirements.lock $(COMPILE) --upgrade -o requirements-dev.lock
+COMPILE := --quiet --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links
+
+.PHONY: clean
+clean: ## Remove everything that the other targets made
+	rm -rf $(VENV) target build demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f python/fraudengine/_native*.so
+
+.PHONY: tools
+tools:
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found: install Python 3.11 or newer, or set PYTHON=" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11: set PYTHON= to a newer one" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "error: $(PYTHON) has no venv module: install python3-venv" >&2; exit 1; }
+	@command -v cargo >/dev/null || { echo "error: cargo not found: install Rust from https://rustup.rs" >&2; exit 1; }
+	@command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null || { echo "error: no C compiler found: install gcc or clang" >&2; exit 1; }
+
+# The folder is made anew when a lock file changes, so that nothing of an older set stays behind.
+$(UV): requirements/uv.lock | tools
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.lock
+	@touch $@
+
+$(VENV)/synced: requirements-dev.lock $(UV)
+	$(UV) pip install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/built: $(VENV)/synced $(NATIVE)
+	$(BIN)/maturin develop --release --locked --quiet --uv
+	@touch $@

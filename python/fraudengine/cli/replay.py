@@ -1,0 +1,53 @@
+"""`fraudengine replay`: every payment of a history decided in time order, as it would have been live."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from fraudengine.cli.console import notify, progress
+from fraudengine.cli.history_options import HistoryArgument, load_history, with_history_options
+from fraudengine.cli.inspect import BundleArgument
+from fraudengine.datasets import ReadOptions
+
+__all__ = ["register"]
+
+_DELAY_DEFAULT: Final = dt.timedelta(days=7)
+
+
+@with_history_options
+def replay(
+    bundle: BundleArgument,
+    path: HistoryArgument,
+    out: Annotated[Path, typer.Option("--out", help="Where the decisions go: .parquet.")],
+    features: Annotated[bool, typer.Option("--features", help="Write the feature values too.")] = False,
+    threads: Annotated[int, typer.Option("--threads", min=1, max=64, help="Native threads.")] = 1,
+    *,
+    reading: ReadOptions,
+) -> None:
+    """Decide every payment of a history in time order; labels arrive only when they are due.
+
+    The delay of labels is `--label-delay`, 7d unless given or written in the history.
+
+    [bold]Examples[/bold]
+
+    fraudengine replay model payments.parquet --label-delay 7d --out decisions.parquet
+    """
+    from fraudengine.replay import replay as replay_history
+
+    micros = reading.label_delay_micros
+    delay = _DELAY_DEFAULT if micros is None else dt.timedelta(microseconds=micros)
+    history = load_history(path, reading)
+    with progress(shown=True) as report:
+        replay_history(
+            bundle, history, label_delay=delay, out=out, features=features, threads=threads, progress=report
+        )
+    notify([f"decisions in {out}; next: fraudengine evaluate {out} {path}"])
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("replay")(replay)

@@ -1,0 +1,52 @@
+"""The rows a reader refuses: number, field, value and reason, collected without stopping the job.
+
+A value is shown clipped, and a run of digits as long as a card number is never shown at all: a rejection
+ends up in logs and tickets.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import polars as pl
+
+__all__ = ["REJECTION_SCHEMA", "Rejections"]
+
+REJECTION_SCHEMA: Final = {
+    "row": pl.UInt64(),
+    "field": pl.String(),
+    "value": pl.String(),
+    "reason": pl.String(),
+}
+"""Columns of a rejection frame: record number from 1, schema column, offending value, reason."""
+
+_VALUE_CHARS_MAX: Final = 64
+_LONG_DIGITS: Final = re.compile(r"(?:\d[ -]?){13,}")
+
+
+class Rejections:
+    """Collects refused rows. Not thread-safe; one per file."""
+
+    def __init__(self) -> None:
+        """Start with no rejection."""
+        self._rows: list[tuple[int, str, str | None, str]] = []
+
+    def __len__(self) -> int:
+        """Return the number of rejections; a row with two bad fields counts twice."""
+        return len(self._rows)
+
+    def add(self, row: int, field: str, value: object, reason: str) -> None:
+        """Record that `row` was refused because `field` holds `value`; `reason` completes the sentence."""
+        self._rows.append((row, field, None if value is None else _shown(value), reason))
+
+    def frame(self) -> pl.DataFrame:
+        """Return the rejections in row order, with the columns of `REJECTION_SCHEMA`."""
+        return pl.DataFrame(self._rows, schema=REJECTION_SCHEMA, orient="row").sort(
+            "row", maintain_order=True
+        )
+
+
+def _shown(value: object) -> str:
+    text = _LONG_DIGITS.sub("[digits]", str(value))
+    return text if len(text) <= _VALUE_CHARS_MAX else text[:_VALUE_CHARS_MAX] + "..."
