@@ -11,6 +11,7 @@ __version__: str
 
 def catalogue_features() -> list[tuple[str, str, str, str, str, str]]: ...
 def catalogue_hash() -> str: ...
+
 @final
 class Engine:
     def __new__(

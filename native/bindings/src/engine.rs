@@ -74,7 +74,7 @@ impl PyEngine {
         if entities_max == 0 {
             return Err(to_py_err(Kind::Config, "entities_max is 0, must be at least 1"));
         }
-        let currencies = currency_table(reference_currency, rates.unwrap_or_default())?;
+        let currencies = currency_table(reference_currency, &rates.unwrap_or_default())?;
         let config = EngineConfig {
             lateness: DurationMicros(lateness_micros),
             entities_max,
@@ -93,7 +93,7 @@ impl PyEngine {
         rates: Option<BTreeMap<String, u64>>,
         threads: usize,
     ) -> PyResult<Self> {
-        let currencies = currency_table(reference_currency, rates.unwrap_or_default())?;
+        let currencies = currency_table(reference_currency, &rates.unwrap_or_default())?;
         let engine = py.detach(|| Engine::restore(snapshot)).map_err(|error| snapshot_error(&error))?;
         Self::with(engine, currencies, threads)
     }
@@ -317,7 +317,7 @@ impl Results {
     }
 }
 
-fn currency_table(reference: &str, rates: BTreeMap<String, u64>) -> PyResult<CurrencyTable> {
+fn currency_table(reference: &str, rates: &BTreeMap<String, u64>) -> PyResult<CurrencyTable> {
     let parse = |text: &str| {
         let message = || format!("currency {text:?} is not an ISO 4217 code");
         CurrencyCode::parse(text).ok_or_else(|| to_py_err(Kind::Config, message()))

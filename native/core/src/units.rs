@@ -24,6 +24,7 @@ impl EventTimeMicros {
     }
 
     /// The open lower end of the window `(t - width, t]` that closes at this time.
+    #[must_use]
     pub const fn window_start(self, width: DurationMicros) -> Self {
         Self(self.0 - width.0)
     }

@@ -96,7 +96,7 @@ fn optional_key(value: Option<&str>, field: Field) -> Result<Option<EntityKey>, 
     if bytes.len() > ID_BYTES_MAX {
         return Err(Violation::TooLong { field, bytes: bytes.len(), max: ID_BYTES_MAX });
     }
-    if bytes.iter().any(|byte| byte.is_ascii_control()) {
+    if bytes.iter().any(u8::is_ascii_control) {
         return Err(Violation::ControlCharacter(field));
     }
     if matches!(field, Field::CardId) && is_card_number(bytes) {
@@ -124,7 +124,7 @@ fn is_card_number(bytes: &[u8]) -> bool {
             _ => return false,
         }
     }
-    (13..=19).contains(&digits) && sum % 10 == 0
+    (13..=19).contains(&digits) && sum.is_multiple_of(10)
 }
 
 fn check_time(value: Option<i64>, field: Field) -> Result<EventTimeMicros, Violation> {

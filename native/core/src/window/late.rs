@@ -95,8 +95,8 @@ impl EventLog {
         }
         let word = self.enter_tags(event, at, inside);
         self.block.insert(at, event.time, event.amount, word);
-        for window in 0..WINDOW_COUNT {
-            if inside[window] {
+        for (window, &inside) in inside.iter().enumerate() {
+            if inside {
                 self.sums[window] += event.amount;
             } else {
                 self.tails[window] += 1;

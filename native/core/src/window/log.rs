@@ -159,8 +159,8 @@ impl EventLog {
     fn advance(&mut self, now: i64, lateness: DurationMicros) {
         self.newest = now;
         let mut stale = [false; EXTREME_WINDOWS.len()];
-        for window in 0..WINDOW_COUNT {
-            let start = now - WINDOWS[window].0;
+        for (window, width) in WINDOWS.iter().enumerate() {
+            let start = now - width.0;
             let mut tail = self.tails[window] as usize;
             while tail < self.block.len() && self.block.time(tail) <= start {
                 self.leave(window, tail, &mut stale);
@@ -223,15 +223,15 @@ impl EventLog {
             self.spill();
             last = last.map(|at| at.and_then(|at| at.checked_sub(1)));
         }
-        for which in 0..TAG_COUNT {
+        for (which, last) in last.into_iter().enumerate() {
             if event.tags[which] == 0 {
                 continue;
             }
             for (slot, &window) in DISTINCT_WINDOWS.iter().enumerate() {
-                let counted = last[which].is_some_and(|at| at >= self.tails[window] as usize);
+                let counted = last.is_some_and(|at| at >= self.tails[window] as usize);
                 self.distinct[which][slot] += u16::from(!counted);
             }
-            if let Some(at) = last[which] {
+            if let Some(at) = last {
                 self.block.supersede(at, which);
             }
         }

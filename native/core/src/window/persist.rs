@@ -23,7 +23,9 @@ impl EventLog {
         out.i64(self.newest);
         out.u16(self.block.len() as u16);
         for column in [self.block.times(), self.block.amounts(), self.block.tags()] {
-            column.iter().for_each(|&word| out.u64(word));
+            for &word in column {
+                out.u64(word);
+            }
         }
         out.u8(u8::from(self.panes.is_some()));
         if let Some(panes) = &self.panes {
@@ -45,8 +47,8 @@ impl EventLog {
 
     /// Computes every running aggregate from the events and the newest time.
     fn derive(&mut self) {
-        for window in 0..WINDOW_COUNT {
-            let tail = self.block.count_until(self.newest.saturating_sub(WINDOWS[window].0));
+        for (window, width) in WINDOWS.iter().enumerate() {
+            let tail = self.block.count_until(self.newest.saturating_sub(width.0));
             let sum = self.block.amounts()[tail..].iter().map(|&amount| amount as i64).sum();
             self.tails[window] = tail as u16;
             self.sums[window] = sum;

@@ -75,7 +75,7 @@ class Oracle:
         value = getattr(t, what)
         if value is None:
             return NAN
-        return sum(getattr(p, what) == value for p in self._inside(t, entity, "30d"))
+        return sum(1 for p in self._inside(t, entity, "30d") if getattr(p, what) == value)
 
     def _count(self, t: Transaction, entity: str, window: str) -> float:
         return len(self._inside(t, entity, window)) + 1
@@ -138,27 +138,31 @@ class Oracle:
         hours = [p.time % DAY // HOUR for p in every]
         hour = t.time % DAY // HOUR
         near = sum((h - hour) % 24 in (23, 0, 1) for h in hours)
-        return values | {
-            "customer_hours_since_last": (t.time - every[-1].time) / HOUR if every else NAN,
-            "customer_mean_30d": mean(month) if month else NAN,
-            "customer_deviation_30d": stdev(month) if len(month) > 1 else NAN,
-            "customer_zscore_30d": self._zscore(t, "customer"),
-            "customer_ratio_mean_7d": self._ratio(t, mean(week)) if week else NAN,
-            "customer_ratio_mean_30d": self._ratio(t, mean(month)) if month else NAN,
-            "customer_ratio_max_24h": self._ratio(t, max(day)) if day else NAN,
-            "customer_ratio_max_30d": self._ratio(t, max(month)) if month else NAN,
-            "customer_ratio_min_30d": self._ratio(t, min(month)) if month else NAN,
-            "customer_merchant_seen_30d": self._seen(t, "customer", "merchant"),
-            "customer_device_seen_30d": self._seen(t, "customer", "device"),
-            "customer_merchants_24h": self._distinct(t, "customer", "24h", "merchant"),
-            "customer_merchants_7d": self._distinct(t, "customer", "7d", "merchant"),
-            "customer_devices_7d": self._distinct(t, "customer", "7d", "device"),
-            "customer_category_new": self._category_new(t, every),
-            "customer_age_days": (t.time - every[0].time) / DAY if every else 0.0,
-            "customer_hour_share": near / len(hours) if hours else NAN,
-            "customer_frauds_30d": self._reported(t, "customer", "30d"),
-            "customer_days_since_fraud": self._since_fraud(t, "customer"),
-        } | self._places(t, every)
+        return (
+            values
+            | {
+                "customer_hours_since_last": (t.time - every[-1].time) / HOUR if every else NAN,
+                "customer_mean_30d": mean(month) if month else NAN,
+                "customer_deviation_30d": stdev(month) if len(month) > 1 else NAN,
+                "customer_zscore_30d": self._zscore(t, "customer"),
+                "customer_ratio_mean_7d": self._ratio(t, mean(week)) if week else NAN,
+                "customer_ratio_mean_30d": self._ratio(t, mean(month)) if month else NAN,
+                "customer_ratio_max_24h": self._ratio(t, max(day)) if day else NAN,
+                "customer_ratio_max_30d": self._ratio(t, max(month)) if month else NAN,
+                "customer_ratio_min_30d": self._ratio(t, min(month)) if month else NAN,
+                "customer_merchant_seen_30d": self._seen(t, "customer", "merchant"),
+                "customer_device_seen_30d": self._seen(t, "customer", "device"),
+                "customer_merchants_24h": self._distinct(t, "customer", "24h", "merchant"),
+                "customer_merchants_7d": self._distinct(t, "customer", "7d", "merchant"),
+                "customer_devices_7d": self._distinct(t, "customer", "7d", "device"),
+                "customer_category_new": self._category_new(t, every),
+                "customer_age_days": (t.time - every[0].time) / DAY if every else 0.0,
+                "customer_hour_share": near / len(hours) if hours else NAN,
+                "customer_frauds_30d": self._reported(t, "customer", "30d"),
+                "customer_days_since_fraud": self._since_fraud(t, "customer"),
+            }
+            | self._places(t, every)
+        )
 
     def _category_new(self, t: Transaction, every: list[Transaction]) -> float:
         if t.category is None:
@@ -170,17 +174,17 @@ class Oracle:
         return t.category not in latest[:8]
 
     def _places(self, t: Transaction, every: list[Transaction]) -> dict[str, float]:
-        located = [p for p in every if p.place is not None]
+        located = [(p.time, p.place) for p in every if p.place is not None]
         names = ("customer_distance_last_km", "customer_speed_kmh", "customer_distance_home_km")
         if t.place is None or not located:
             return dict.fromkeys(names, NAN)
-        last = located[-1]
-        distance = haversine(last.place, t.place)
+        last_time, last_place = located[-1]
+        distance = haversine(last_place, t.place)
         latitude = longitude = 0.0
-        for n, p in enumerate(located, start=1):
-            latitude += (p.place[0] - latitude) / min(n, 30)
-            longitude += (p.place[1] - longitude) / min(n, 30)
-        hours = max(t.time - last.time, MINUTE) / HOUR
+        for n, (_, place) in enumerate(located, start=1):
+            latitude += (place[0] - latitude) / min(n, 30)
+            longitude += (place[1] - longitude) / min(n, 30)
+        hours = max(t.time - last_time, MINUTE) / HOUR
         home = haversine((latitude, longitude), t.place)
         return dict(zip(names, (distance, distance / hours, home), strict=True))
 
