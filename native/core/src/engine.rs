@@ -4,10 +4,10 @@
 //! ASSEMBLE for each kind of entity, SCORE over all rows, and DECIDE. The same batches give the same
 //! decisions for any number of workers and for any cut of the input into batches.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::AtomicU8;
 
-use crate::decision::{Action, Policy};
+use crate::decision::{Action, Policy, Reason, top_reasons};
 use crate::entity::{
     CardState, Context, CustomerState, DeviceState, Earlier, IpState, MerchantState, Profile,
 };
@@ -15,7 +15,7 @@ use crate::event::{ENTITY_KINDS, EntityKind, Label, Transaction};
 use crate::feature::{SharedRows, catalogue};
 use crate::fold::Update;
 use crate::limits::{ENTITIES_DEFAULT, LATENESS_DEFAULT, LATENESS_MAX};
-use crate::model::Scorer;
+use crate::model::{Ensemble, Scorer};
 use crate::units::{DurationMicros, EventTimeMicros};
 use crate::window::{SlabStats, Table};
 use crate::workers::Workers;
@@ -56,12 +56,23 @@ pub struct Batch<'a> {
     pub labels: &'a [(u32, Label)],
 }
 
-/// A model that can be activated: an ensemble and what its margins mean.
+/// A model that can be activated: an ensemble, the backend that runs it, and what its margins mean.
 pub struct Model {
-    /// Stage 4.
-    pub scorer: Box<dyn Scorer>,
+    /// Explains flagged decisions.
+    pub ensemble: Ensemble,
+    /// Stage 4: one of the ensemble's backends.
+    pub scorer: Arc<dyn Scorer>,
     /// Stage 5.
     pub policy: Policy,
+}
+
+/// The reasons of one flagged row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowReasons {
+    /// Row of the batch.
+    pub row: u32,
+    /// Largest first.
+    pub reasons: Vec<Reason>,
 }
 
 /// What comes out of a batch, row by row. Reused from batch to batch.
@@ -79,6 +90,8 @@ pub struct Output {
     pub action: Vec<Action>,
     /// Bits of [`flag`].
     pub flags: Vec<u8>,
+    /// Reasons of the rows that were not approved, by row.
+    pub reasons: Vec<RowReasons>,
 }
 
 impl Output {
@@ -91,6 +104,7 @@ impl Output {
         }
         self.action.clear();
         self.action.resize(rows, Action::Review);
+        self.reasons.clear();
     }
 }
 
@@ -167,8 +181,7 @@ impl Engine {
         out.flags = flags.into_iter().map(AtomicU8::into_inner).collect();
 
         if let Some(model) = model {
-            score(model, workers, out);
-            decide(&model.policy, out);
+            score_and_decide(model, workers, out);
         }
         let mut repeated = repeated.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         repeated.sort_unstable_by_key(|(row, _)| *row);
@@ -253,29 +266,59 @@ pub struct TableStats {
     pub slabs: SlabStats,
 }
 
-/// Stage 4: each worker scores a contiguous part of the rows.
-fn score(model: &Model, workers: &dyn Workers, out: &mut Output) {
-    let rows = out.margin.len();
-    let part = rows.div_ceil(workers.count()).max(1);
-    let parts: Vec<_> = out
-        .features
-        .chunks(part * catalogue::WIDTH)
-        .zip(out.anomaly.chunks_mut(part).zip(out.margin.chunks_mut(part)))
-        .map(|part| Mutex::new(Some(part)))
-        .collect();
-    workers.run(&|worker| {
-        let Some(cell) = parts.get(worker) else { return };
-        let taken = cell.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if let Some((features, (anomaly, margin))) = taken {
-            model.scorer.score(features, anomaly, margin);
-        }
-    });
+/// A contiguous part of the rows, and where their decisions go.
+struct Part<'a> {
+    first_row: usize,
+    features: &'a [f32],
+    flags: &'a [u8],
+    anomaly: &'a mut [f32],
+    margin: &'a mut [f32],
+    score: &'a mut [f32],
+    action: &'a mut [Action],
 }
 
-/// Stage 5.
-fn decide(policy: &Policy, out: &mut Output) {
-    for (row, &margin) in out.margin.iter().enumerate() {
-        out.score[row] = policy.calibration.probability(margin);
-        out.action[row] = policy.action(out.score[row]);
+/// Stages 4 and 5: each worker scores and decides a contiguous part of the rows.
+fn score_and_decide(model: &Model, workers: &dyn Workers, out: &mut Output) {
+    let rows = out.margin.len();
+    let size = rows.div_ceil(workers.count()).max(1);
+    let features = out.features.chunks(size * catalogue::WIDTH).zip(out.flags.chunks(size));
+    let scores = out.anomaly.chunks_mut(size).zip(out.margin.chunks_mut(size));
+    let decisions = out.score.chunks_mut(size).zip(out.action.chunks_mut(size));
+    let parts: Vec<_> = features
+        .zip(scores)
+        .zip(decisions)
+        .enumerate()
+        .map(|(at, (((features, flags), (anomaly, margin)), (score, action)))| {
+            let part = Part { first_row: at * size, features, flags, anomaly, margin, score, action };
+            Mutex::new((part, Vec::new()))
+        })
+        .collect();
+    workers.run(&|worker| {
+        if let Some(cell) = parts.get(worker) {
+            let (part, reasons) = &mut *cell.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            part.run(model, reasons);
+        }
+    });
+    out.reasons = parts
+        .into_iter()
+        .flat_map(|cell| cell.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).1)
+        .collect();
+}
+
+impl Part<'_> {
+    fn run(&mut self, model: &Model, reasons: &mut Vec<RowReasons>) {
+        model.scorer.score(self.features, self.anomaly, self.margin);
+        let evidence: &[f32] = if model.ensemble.has_booster() { self.margin } else { self.anomaly };
+        for (row, &evidence) in evidence.iter().enumerate() {
+            self.score[row] = model.policy.calibration.probability(evidence);
+            self.action[row] = model.policy.action(self.score[row]);
+            if self.action[row] != Action::Approve && self.flags[row] & flag::DUPLICATE == 0 {
+                let features = &self.features[row * catalogue::WIDTH..(row + 1) * catalogue::WIDTH];
+                let mut contributions = model.ensemble.attributions(features);
+                contributions.pop();
+                let reasons_of_row = top_reasons(&contributions);
+                reasons.push(RowReasons { row: (self.first_row + row) as u32, reasons: reasons_of_row });
+            }
+        }
     }
 }

@@ -31,7 +31,8 @@ impl Action {
     }
 }
 
-/// Maps the ensemble's margin to a probability: `1 / (1 + exp(-(slope * margin + intercept)))`.
+/// Maps the ensemble's margin (its anomaly, if it has no booster) to a probability:
+/// `1 / (1 + exp(-(slope * margin + intercept)))`.
 ///
 /// Strictly increasing (Platt 1999), so calibration never changes the ranking.
 #[derive(Clone, Copy, Debug, PartialEq)]
