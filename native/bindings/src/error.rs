@@ -16,6 +16,10 @@ pub enum Kind {
     Schema,
     /// Bytes that are not a snapshot of this build.
     Snapshot,
+    /// An ensemble file that cannot be used, or rows that do not fit it.
+    Model,
+    /// A compiled library that cannot be used.
+    Compile,
 }
 
 impl Kind {
@@ -24,6 +28,8 @@ impl Kind {
             Self::Config => "ConfigError",
             Self::Schema => "SchemaError",
             Self::Snapshot => "SnapshotError",
+            Self::Model => "ModelError",
+            Self::Compile => "CompileError",
         }
     }
 }

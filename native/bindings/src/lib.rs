@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 mod catalogue;
 mod columns;
 mod engine;
+mod ensemble;
 mod error;
 mod workers;
 
@@ -19,6 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<engine::PyEngine>()?;
+    module.add_class::<ensemble::PyEnsemble>()?;
     module.add_function(wrap_pyfunction!(catalogue::catalogue_features, module)?)?;
     module.add_function(wrap_pyfunction!(catalogue::catalogue_hash, module)?)?;
     Ok(())

@@ -72,6 +72,23 @@ pub const BATCH_MAX: usize = 1_024;
 /// Reasons given for one flagged decision.
 pub const REASONS_MAX: usize = 4;
 
+// --- Model files (SCORE): a file beyond these is refused. --------------------------------------------
+
+/// Base features of an ensemble; one more is the anomaly.
+pub const MODEL_FEATURES_MAX: usize = 127;
+/// Trees of one model.
+pub const MODEL_TREES_MAX: usize = 4_096;
+/// Nodes of one tree; the portable kernel addresses them in 16 bits.
+pub const MODEL_TREE_NODES_MAX: usize = 65_535;
+/// Edges from the root to the deepest leaf.
+pub const MODEL_TREE_DEPTH_MAX: usize = 64;
+/// Nodes of all trees of a file together.
+pub const MODEL_NODES_MAX: usize = 4_194_304;
+/// Leaves of a tree that the byte-wide kernel can number; deeper models run on the portable kernel.
+pub const SIMD_LEAVES_MAX: usize = 256;
+/// Byte columns of the byte-wide kernel (64 bytes each per block of rows); more run on the portable one.
+pub const SIMD_COLUMNS_MAX: usize = 1_024;
+
 const _: () = {
     let mut i = 1;
     while i < WINDOW_COUNT {
@@ -90,4 +107,5 @@ const _: () = {
     assert!(BATCH_MAX <= u32::MAX as usize);
     assert!(LATENESS_DEFAULT.0 <= LATENESS_MAX.0);
     assert!(WINDOW_MAX.0 + LATENESS_MAX.0 <= IDLE_MAX.0, "an entity outlives its windows");
+    assert!(MODEL_TREE_NODES_MAX <= u16::MAX as usize);
 };
