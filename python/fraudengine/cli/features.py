@@ -61,7 +61,7 @@ def _compute(path: Path, out: Path, threads: int, reading: ReadOptions) -> None:
     from fraudengine.features import build
 
     # The engine folds in the order of arrival; a file may have any.
-    frame = load_history(path, reading).frame.sort("event_time", maintain_order=True)
+    frame = load_history(path, reading).in_time_order()
     matrix = build(frame, threads=threads)
     table = pl.from_numpy(matrix.values, schema=matrix.names).with_columns(frame["transaction_id"])
     write_history(table.select("transaction_id", *matrix.names), out)

@@ -137,3 +137,4 @@ def load_history(path: Path, reading: ReadOptions) -> History:
     if history.rows_rejected:
         refused = f"{history.rows_rejected:,} of {history.rows_read:,} rows were refused"
         notify([f"{refused}; `fraudengine validate` lists them"])
+    return history

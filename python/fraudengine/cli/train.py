@@ -41,6 +41,7 @@ def train(
     ] = 0.001,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Same history and seed: same bundle.")] = 7,
     threads: Annotated[int, typer.Option("--threads", min=1, max=64, help="Threads to train with.")] = 2,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the bundle that is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
     *,
     reading: ReadOptions,
@@ -68,7 +69,7 @@ def train(
     )
     history = load_history(path, reading)
     with progress(shown=not as_json) as report:
-        train_bundle(history, options, out, report)
+        train_bundle(history.in_time_order(), options, out=out, progress=report, replace=replace)
     print_bundle(out, as_json=as_json)
     notify([f"bundle in {out}; next: fraudengine compile {out}"])
 

@@ -153,7 +153,7 @@ class ReadOptions:
         mapping = kept.pop("mapping", {})
         if not isinstance(mapping, Mapping):
             raise ConfigError(f"a mapping of columns is needed, not {mapping!r}")
-        return replace(self, mapping={**self.mapping, **mapping}, **kept)  # type: ignore[arg-type] # typed by callers
+        return replace(self, mapping={**self.mapping, **mapping}, **kept)  # type: ignore[arg-type]  # values are checked by __post_init__
 
 
 PRESETS: Final[Mapping[str, ReadOptions]] = MappingProxyType(

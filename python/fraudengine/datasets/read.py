@@ -60,6 +60,10 @@ class History:
         """Whether at least one transaction has a verdict."""
         return self.frame["is_fraud"].count() > 0
 
+    def in_time_order(self) -> pl.DataFrame:
+        """Return the frame sorted by event time; transactions of one microsecond keep the file's order."""
+        return self.frame.sort("event_time", maintain_order=True)
+
 
 def read_history(path: Path | str, options: ReadOptions | None = None) -> History:
     """Read a history.

@@ -148,7 +148,7 @@ def _json_keys(file: BinaryIO) -> list[str]:
     for _, line in zip(range(_PEEK_LINES), file, strict=False):
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(record, dict):
             keys |= dict.fromkeys(record)
