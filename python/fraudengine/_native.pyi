@@ -3,6 +3,7 @@
 Use `fraudengine.engine`, `fraudengine.features` and their neighbours: they carry the documentation.
 """
 
+from pathlib import Path
 from typing import Any, final
 
 import polars as pl
@@ -32,6 +33,18 @@ class Engine:
         threads: int = 1,
     ) -> Engine: ...
     def snapshot(self) -> bytes: ...
+    def activate(
+        self,
+        ensemble: bytes,
+        *,
+        slope: float,
+        intercept: float,
+        review_from: float,
+        block_from: float,
+        backend: str = "auto",
+        booster_library: Path | None = None,
+        forest_library: Path | None = None,
+    ) -> str: ...
     def process(
         self, transactions: pl.DataFrame, labels: pl.DataFrame | None = None, *, features: bool = False
     ) -> dict[str, Any]: ...

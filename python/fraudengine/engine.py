@@ -11,12 +11,13 @@ from fraudengine import _native
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
     import polars as pl
 
-__all__ = ["Action", "Decisions", "Engine", "Flag", "Rejection"]
+__all__ = ["Action", "Decisions", "Engine", "Flag", "Reasons", "Rejection"]
 
 
 class Action(IntEnum):
@@ -38,6 +39,21 @@ class Flag(IntFlag):
     """Some window of a very busy entity was read from panes of 1/64 of its width."""
     REJECTED = 128
     """The record broke the schema; it has no decision."""
+
+
+class Reasons(NamedTuple):
+    """Why rows were not approved: one entry per reason, by row and then largest first.
+
+    At most four a row. Contributions follow Saabas: along each tree's path the change of the expected
+    margin is credited to the feature that was asked.
+    """
+
+    row: npt.NDArray[np.uint64]
+    """Row in the frame that was handed in."""
+    feature: npt.NDArray[np.uint16]
+    """Column of the feature; the number of features stands for the anomaly of the isolation forest."""
+    contribution: npt.NDArray[np.float32]
+    """What it added to the margin, in log odds, positive."""
 
 
 class Rejection(NamedTuple):
@@ -69,6 +85,8 @@ class Decisions:
         `uint8`, values of `Action`.
     flags
         `uint8`, bits of `Flag`.
+    reasons
+        Why rows were not approved.
     rejected, rejected_labels
         Records that broke the schema.
     features
@@ -81,6 +99,7 @@ class Decisions:
     anomaly: npt.NDArray[np.float32]
     action: npt.NDArray[np.uint8]
     flags: npt.NDArray[np.uint8]
+    reasons: Reasons
     rejected: list[Rejection]
     rejected_labels: list[Rejection]
     features: npt.NDArray[np.float32] | None
@@ -154,6 +173,62 @@ class Engine:
         """Return the whole state as bytes, labels that are not due yet excepted."""
         return self._native.snapshot()
 
+    def activate(
+        self,
+        ensemble: bytes,
+        *,
+        slope: float,
+        intercept: float,
+        review_from: float,
+        block_from: float,
+        backend: str = "auto",
+        booster_library: Path | None = None,
+        forest_library: Path | None = None,
+    ) -> str:
+        """Decide with a model from the next transaction on.
+
+        Use `fraudengine.bundle` to load a trained bundle; this is what it calls.
+
+        Parameters
+        ----------
+        ensemble
+            Content of the bundle's `ensemble.bin`.
+        slope, intercept
+            Calibration: the score is `1 / (1 + exp(-(slope * margin + intercept)))`; slope is positive.
+            A bundle without a booster is calibrated on the anomaly instead of the margin.
+        review_from, block_from
+            Scores from which a transaction is reviewed and blocked; the second is not below the first.
+        backend
+            `auto` for the fastest exact one, or `avx512`, `portable`, `reference`, `compiled`.
+        booster_library, forest_library
+            Libraries made by `fraudengine compile`, for the backend `compiled`.
+
+        Returns
+        -------
+        str
+            The name of the backend in use.
+
+        Raises
+        ------
+        ModelError
+            The ensemble is malformed, reads another number of features, or the backend cannot run it.
+        CompileError
+            A library cannot be opened or does not fit the ensemble.
+        ConfigError
+            Calibration or thresholds are outside their range.
+
+        """
+        return self._native.activate(
+            ensemble,
+            slope=slope,
+            intercept=intercept,
+            review_from=review_from,
+            block_from=block_from,
+            backend=backend,
+            booster_library=booster_library,
+            forest_library=forest_library,
+        )
+
     def process(
         self, transactions: pl.DataFrame, labels: pl.DataFrame | None = None, *, features: bool = False
     ) -> Decisions:
@@ -182,6 +257,9 @@ class Engine:
             anomaly=result["anomaly"],
             action=result["action"],
             flags=result["flags"],
+            reasons=Reasons(
+                result["reason_row"], result["reason_feature"], result["reason_contribution"]
+            ),
             rejected=[Rejection(*each) for each in result["rejected"]],
             rejected_labels=[Rejection(*each) for each in result["rejected_labels"]],
             features=result.get("features"),

@@ -1,44 +1,29 @@
 //! `_native.Engine`: the fold for Python. Frames in, arrays out, the GIL released in between.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 
 use arrow_array::RecordBatch;
-use fraudengine_core::engine::{Batch, Counters, Engine, EngineConfig, Output};
+use fraudengine_core::decision::{Calibration, Policy};
+use fraudengine_core::engine::{Batch, Counters, Engine, EngineConfig, Model, Output};
 use fraudengine_core::event::{
     CurrencyCode, CurrencyTable, EntityKind, Label, Transaction, check, check_label, minor_digits,
 };
 use fraudengine_core::feature::catalogue;
 use fraudengine_core::limits::{BATCH_MAX, ENTITIES_DEFAULT, LATENESS_DEFAULT, LATENESS_MAX};
+use fraudengine_core::model::Ensemble;
 use fraudengine_core::units::DurationMicros;
 use fraudengine_core::workers::{Inline, Workers};
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use pyo3_arrow::PyTable;
 
 use crate::columns::{LabelColumns, TransactionColumns};
-use crate::error::{Kind, snapshot_error, to_py_err};
+use crate::error::{Kind, model_error, snapshot_error, to_py_err};
+use crate::results::Results;
 use crate::workers::Pool;
 
-/// Set in the flags of a row that broke the schema; the core never sees such a row.
-const REJECTED: u8 = 1 << 7;
 const THREADS_MAX: usize = 64;
-
-/// `(row, field, code, message)` of a refused record.
-type Rejection = (u64, &'static str, &'static str, String);
-
-/// Everything a call computes with the GIL released.
-#[derive(Default)]
-struct Results {
-    features: Vec<f32>,
-    anomaly: Vec<f32>,
-    margin: Vec<f32>,
-    score: Vec<f32>,
-    action: Vec<u8>,
-    flags: Vec<u8>,
-    rejected: Vec<Rejection>,
-    rejected_labels: Vec<Rejection>,
-}
 
 /// See `_native.pyi`.
 #[pyclass(name = "Engine", module = "fraudengine._native", frozen)]
@@ -52,6 +37,7 @@ struct Inner {
     /// Labels that are not due yet, by the time they are known.
     pending: VecDeque<Label>,
     pool: Option<Pool>,
+    model: Option<Model>,
     output: Output,
 }
 
@@ -102,6 +88,43 @@ impl PyEngine {
     fn snapshot<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         let bytes = py.detach(|| self.lock().engine.snapshot());
         PyBytes::new(py, &bytes)
+    }
+
+    /// Decides with this ensemble from the next row on; returns the name of the backend.
+    #[pyo3(signature = (ensemble, *, slope, intercept, review_from, block_from, backend="auto", booster_library=None, forest_library=None))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
+    fn activate(
+        &self,
+        py: Python<'_>,
+        ensemble: &[u8],
+        slope: f64,
+        intercept: f64,
+        review_from: f32,
+        block_from: f32,
+        backend: &str,
+        booster_library: Option<PathBuf>,
+        forest_library: Option<PathBuf>,
+    ) -> PyResult<&'static str> {
+        let policy = Policy { calibration: Calibration { slope, intercept }, review_from, block_from };
+        check_policy(&policy)?;
+        let model = py.detach(|| -> PyResult<Model> {
+            let mut ensemble = Ensemble::parse(ensemble).map_err(|error| model_error(&error))?;
+            if ensemble.feature_count() != catalogue::WIDTH {
+                let (found, expected) = (ensemble.feature_count(), catalogue::WIDTH);
+                let message = format!("the ensemble reads {found} features, the catalogue has {expected}");
+                return Err(to_py_err(Kind::Model, message));
+            }
+            if booster_library.is_some() || forest_library.is_some() {
+                ensemble
+                    .load_compiled(booster_library.as_deref(), forest_library.as_deref())
+                    .map_err(|error| to_py_err(Kind::Compile, error.to_string()))?;
+            }
+            let scorer = ensemble.scorer(backend).map_err(|error| model_error(&error))?;
+            Ok(Model { ensemble, scorer, policy })
+        })?;
+        let name = model.scorer.name();
+        py.detach(|| self.lock().model = Some(model));
+        Ok(name)
     }
 
     /// Decides the rows of a frame in their order; labels become known when they are due.
@@ -168,7 +191,14 @@ impl PyEngine {
         } else {
             Some(Pool::new(threads).map_err(|error| to_py_err(Kind::Config, error.to_string()))?)
         };
-        let inner = Inner { engine, currencies, pending: VecDeque::new(), pool, output: Output::default() };
+        let inner = Inner {
+            engine,
+            currencies,
+            pending: VecDeque::new(),
+            pool,
+            model: None,
+            output: Output::default(),
+        };
         Ok(Self { inner: std::sync::Mutex::new(inner) })
     }
 
@@ -248,7 +278,7 @@ impl Inner {
             None => &Inline,
         };
         let batch = Batch { transactions: &transactions, labels: &labels };
-        self.engine.process_batch(batch, None, workers, &mut self.output);
+        self.engine.process_batch(batch, self.model.as_ref(), workers, &mut self.output);
         results.append(&self.output, &accepted, features);
     }
 
@@ -266,57 +296,6 @@ impl Inner {
     }
 }
 
-impl Results {
-    /// Appends a batch's output; refused rows get missing values and their flag.
-    fn append(&mut self, output: &Output, accepted: &[bool], features: bool) {
-        let mut row = 0;
-        for &accepted in accepted {
-            if !accepted {
-                if features {
-                    self.features.extend([f32::NAN; catalogue::WIDTH]);
-                }
-                self.anomaly.push(f32::NAN);
-                self.margin.push(f32::NAN);
-                self.score.push(f32::NAN);
-                self.action.push(fraudengine_core::decision::Action::Review.code());
-                self.flags.push(REJECTED);
-                continue;
-            }
-            if features {
-                let at = row * catalogue::WIDTH;
-                self.features.extend_from_slice(&output.features[at..at + catalogue::WIDTH]);
-            }
-            self.anomaly.push(output.anomaly[row]);
-            self.margin.push(output.margin[row]);
-            self.score.push(output.score[row]);
-            self.action.push(output.action[row].code());
-            self.flags.push(output.flags[row]);
-            row += 1;
-        }
-    }
-
-    fn into_dict(self, py: Python<'_>, features: bool) -> PyResult<Bound<'_, PyDict>> {
-        let all = PyDict::new(py);
-        let rows = self.flags.len();
-        if features {
-            let matrix: Bound<'_, PyArray2<f32>> =
-                self.features.into_pyarray(py).reshape([rows, catalogue::WIDTH])?;
-            all.set_item("features", matrix)?;
-        }
-        for (name, values) in [("anomaly", self.anomaly), ("margin", self.margin), ("score", self.score)] {
-            let values: Bound<'_, PyArray1<f32>> = values.into_pyarray(py);
-            all.set_item(name, values)?;
-        }
-        for (name, values) in [("action", self.action), ("flags", self.flags)] {
-            let values: Bound<'_, PyArray1<u8>> = values.into_pyarray(py);
-            all.set_item(name, values)?;
-        }
-        all.set_item("rejected", self.rejected)?;
-        all.set_item("rejected_labels", self.rejected_labels)?;
-        Ok(all)
-    }
-}
-
 fn currency_table(reference: &str, rates: &BTreeMap<String, u64>) -> PyResult<CurrencyTable> {
     let parse = |text: &str| {
         let message = || format!("currency {text:?} is not an ISO 4217 code");
@@ -324,4 +303,18 @@ fn currency_table(reference: &str, rates: &BTreeMap<String, u64>) -> PyResult<Cu
     };
     let rates = rates.iter().map(|(code, rate)| Ok((parse(code)?, *rate))).collect::<PyResult<_>>()?;
     Ok(CurrencyTable::new(parse(reference)?, rates))
+}
+
+fn check_policy(policy: &Policy) -> PyResult<()> {
+    let Policy { calibration: Calibration { slope, intercept }, review_from, block_from } = *policy;
+    let message = if !(slope.is_finite() && slope > 0.0) {
+        format!("slope is {slope}, must be positive")
+    } else if !intercept.is_finite() {
+        format!("intercept is {intercept}, must be finite")
+    } else if review_from.is_nan() || block_from.is_nan() || review_from > block_from {
+        format!("review_from is {review_from} and block_from is {block_from}, must not decrease")
+    } else {
+        return Ok(());
+    };
+    Err(to_py_err(Kind::Config, message))
 }

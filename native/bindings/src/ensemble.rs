@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use fraudengine_core::model::{Ensemble, ModelError, Scorer};
+use fraudengine_core::model::{Ensemble, Scorer};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
-use crate::error::{Kind, to_py_err};
+use crate::error::{Kind, model_error, to_py_err};
 
 const THREADS_MAX: usize = 64;
 
@@ -135,8 +135,4 @@ fn score_threads(
             scope.spawn(move || scorer.score(rows, anomaly, margin));
         }
     });
-}
-
-fn model_error(error: &ModelError) -> PyErr {
-    to_py_err(Kind::Model, error.to_string())
 }

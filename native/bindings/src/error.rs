@@ -3,6 +3,7 @@
 //! Exceptions are defined in Python, so that they can be caught and documented without the binary;
 //! this file imports them by name. Every core error becomes exactly one of them.
 
+use fraudengine_core::model::ModelError;
 use fraudengine_core::snapshot::SnapshotError;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -49,4 +50,9 @@ pub fn to_py_err(kind: Kind, message: impl Into<String>) -> PyErr {
 /// The exception of a refused snapshot.
 pub fn snapshot_error(error: &SnapshotError) -> PyErr {
     to_py_err(Kind::Snapshot, error.to_string())
+}
+
+/// The exception of a refused ensemble.
+pub fn model_error(error: &ModelError) -> PyErr {
+    to_py_err(Kind::Model, error.to_string())
 }

@@ -9,6 +9,7 @@ mod columns;
 mod engine;
 mod ensemble;
 mod error;
+mod results;
 mod workers;
 
 /// Entities own many small blocks; `benches/fold.rs` measures what the allocator does for them.

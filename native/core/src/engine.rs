@@ -4,8 +4,8 @@
 //! ASSEMBLE for each kind of entity, SCORE over all rows, and DECIDE. The same batches give the same
 //! decisions for any number of workers and for any cut of the input into batches.
 
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::AtomicU8;
+use std::sync::{Arc, Mutex};
 
 use crate::decision::{Action, Policy, Reason, top_reasons};
 use crate::entity::{
