@@ -6,6 +6,8 @@ Use `fraudengine.engine`, `fraudengine.features` and their neighbours: they carr
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 __version__: str
@@ -49,3 +51,90 @@ class Engine:
         self, transactions: pl.DataFrame, labels: pl.DataFrame | None = None, *, features: bool = False
     ) -> dict[str, Any]: ...
     def stats(self) -> dict[str, Any]: ...
+@final
+class Ensemble:
+    """An isolation forest and a booster, read from `ensemble.bin` (see `fraudengine.training.export`).
+
+    Safe to use from several threads; scoring releases the GIL.
+
+    Parameters
+    ----------
+    data
+        Bytes of the file. They may be hostile; every byte is checked.
+
+    Raises
+    ------
+    ModelError
+        If the bytes are no valid ensemble.
+    """
+
+    def __new__(cls, data: bytes) -> Ensemble: ...
+    @property
+    def feature_count(self) -> int:
+        """Number of base features: the width of a row."""
+
+    @property
+    def attribution_width(self) -> int:
+        """Width of `attributions`: base features, the anomaly if the booster reads it, the bias."""
+
+    @property
+    def uses_anomaly(self) -> bool:
+        """Whether the booster reads the anomaly as its last column."""
+
+    def backends(self) -> list[str]:
+        """Names of the backends that can run here, fastest of the bit-identical ones first."""
+
+    def score(
+        self, rows: npt.NDArray[np.float32], backend: str = "auto", threads: int = 1
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Anomaly and margin of each row.
+
+        Parameters
+        ----------
+        rows
+            Float32, shape (n, feature_count), C-contiguous; NaN is missing.
+        backend
+            `auto` (the fastest), `avx512`, `portable`, `reference` (these agree bit for bit), or
+            `compiled` after `load_compiled`.
+        threads
+            1 to 64. The result does not depend on it.
+
+        Returns
+        -------
+        anomaly
+            Float32, shape (n,), in (0, 1), higher is more anomalous; NaN without a forest.
+        margin
+            Float32, shape (n,), log odds of fraud; NaN without a booster.
+
+        Raises
+        ------
+        ModelError
+            If the shape does not fit, or the backend is unknown or not available.
+        ConfigError
+            If `threads` is out of range.
+        """
+
+    def attributions(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Saabas contributions to the margin, in log odds, shape (n, attribution_width).
+
+        Columns: base features in their order, then the anomaly if the booster reads it, then the bias.
+        Each row adds up to its margin, but for rounding. Zeros without a booster.
+
+        Raises
+        ------
+        ModelError
+            If the shape does not fit.
+        """
+
+    def load_compiled(
+        self, booster: str | Path | None = None, forest: str | Path | None = None
+    ) -> None:
+        """Open libraries made by `fraudengine.training.compile` as the backend `compiled`.
+
+        Opening a library runs its code: only open those of a trusted bundle.
+
+        Raises
+        ------
+        CompileError
+            If a library is missing, cannot be opened, or was made for another model.
+        """
