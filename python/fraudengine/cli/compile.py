@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fraudengine.cli.console import notify, print_json
+from fraudengine.cli.console import notify, print_json, progress
 from fraudengine.cli.inspect import BundleArgument
 
 __all__ = ["register"]
@@ -24,12 +24,14 @@ def compile_(
 
     fraudengine compile model
     """
-    from fraudengine.training.compile import compile_bundle
+    from fraudengine.training.compile_bundle import compile_bundle
 
-    result = compile_bundle(bundle)
-    notify([f"compiled {bundle}"])
+    with progress(shown=not as_json) as report:
+        compiled = compile_bundle(bundle, report)
     if as_json:
-        print_json({"bundle": str(bundle), "result": str(result)})
+        print_json({"bundle": str(bundle), "library": str(compiled.library), **compiled.record})
+    else:
+        notify([f"compiled for this machine: {compiled.library}"])
 
 
 def register(app: typer.Typer) -> None:

@@ -8,9 +8,10 @@ from typing import Annotated, Final
 
 import typer
 
-from fraudengine.cli.console import notify, progress
+from fraudengine.cli.console import notify, print_json, print_table, progress
 from fraudengine.cli.history_options import HistoryArgument, load_history, with_history_options
 from fraudengine.cli.inspect import BundleArgument
+from fraudengine.cli.values import moment
 from fraudengine.datasets import ReadOptions
 
 __all__ = ["register"]
@@ -23,8 +24,15 @@ def replay(
     bundle: BundleArgument,
     path: HistoryArgument,
     out: Annotated[Path, typer.Option("--out", help="Where the decisions go: .parquet.")],
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="TIME", help="Decide all, but write only decisions from this moment on."
+        ),
+    ] = None,
     features: Annotated[bool, typer.Option("--features", help="Write the feature values too.")] = False,
     threads: Annotated[int, typer.Option("--threads", min=1, max=64, help="Native threads.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     *,
     reading: ReadOptions,
 ) -> None:
@@ -41,10 +49,23 @@ def replay(
     micros = reading.label_delay_micros
     delay = _DELAY_DEFAULT if micros is None else dt.timedelta(microseconds=micros)
     history = load_history(path, reading)
-    with progress(shown=True) as report:
-        replay_history(
-            bundle, history, label_delay=delay, out=out, features=features, threads=threads, progress=report
+    with progress(shown=not as_json) as report:
+        result = replay_history(
+            bundle,
+            history,
+            out=out,
+            label_delay=delay,
+            start=None if start is None else moment(start),
+            features=features,
+            threads=threads,
+            progress=report,
         )
+    summary = {"decisions": result.decisions.height, **result.actions, "repeated": result.repeated}
+    summary["rejected"] = result.rejected
+    if as_json:
+        print_json({**summary, "out": str(out)})
+    else:
+        print_table("Decisions", ["what", "transactions"], list(summary.items()))
     notify([f"decisions in {out}; next: fraudengine evaluate {out} {path}"])
 
 
