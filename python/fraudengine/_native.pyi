@@ -138,3 +138,29 @@ class Ensemble:
         CompileError
             If a library is missing, cannot be opened, or was made for another model.
         """
+
+@final
+class SyntheticStream:
+    """A synthetic history, one Arrow record batch for each day of arrival."""
+
+    def __new__(
+        cls,
+        *,
+        seed: int,
+        customers: int,
+        merchants: int,
+        days: int,
+        start_micros: int,
+        daily_mean: float,
+        fraud_rate: float,
+        label_delay_hours: float,
+        label_noise: float,
+        duplicate_rate: float,
+        late_rate: float,
+        late_seconds_max: float,
+        jitter_seconds: float,
+        drift: float,
+        threads: int,
+    ) -> SyntheticStream: ...
+    def next_day(self) -> pl.DataFrame | None:
+        """Return the records that arrive on the next day (an Arrow record batch), `None` at the end."""
