@@ -149,8 +149,11 @@ def test_a_parquet_file_with_nan_and_absurd_values(tmp_path: Path) -> None:
 
 
 def test_a_card_number_is_never_shown(tmp_path: Path) -> None:
-    path = at(tmp_path, "h.csv", HEADER + "t1,4111 1111 1111 1111,c1,100,m1\n")
-    assert "4111" not in str(read_history(path).rejected.to_dicts())
+    path = at(
+        tmp_path, "h.csv", HEADER + "t1,4111 1111 1111 1111,c1,100,m1\nt2,2024-01-01,c1,1234567890123456,m1\n"
+    )
+    shown = read_history(path).rejected["value"].to_list()
+    assert shown == ["[card number]", "1234567890123456"]
 
 
 def test_the_delay_fills_only_unknown_arrival_times(tmp_path: Path) -> None:
@@ -199,6 +202,30 @@ def test_paths_that_are_no_file(tmp_path: Path) -> None:
         write_history(pl.DataFrame({"a": [1]}), tmp_path / "h.txt")
     with pytest.raises(InputError, match="cannot be written"):
         write_history(pl.DataFrame({"a": [1]}), tmp_path / "missing" / "h.csv")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_name_that_looks_like_a_pattern_is_a_name(tmp_path: Path, suffix: str) -> None:
+    frame = pl.DataFrame(
+        {"transaction_id": ["a"], "event_time": ["2024-01-01"], "customer_id": ["c"], "amount_minor": [1]}
+    )
+    path = tmp_path / f"history[1]*{suffix}"
+    write_history(frame, path)
+    assert read_history(path).frame["transaction_id"].to_list() == ["a"]
+
+
+def test_half_a_surrogate_pair_spoils_nothing(tmp_path: Path) -> None:
+    row = '{"transaction_id": "\\ud800", "event_time": "2024-01-01", "customer_id": "c", "amount_minor": 1}\n'
+    assert read_history(at(tmp_path, "h.jsonl", row + "no json\n")).frame.height == 1
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.99])
+def test_a_truncated_parquet_file_is_an_input_error(tmp_path: Path, keep: float) -> None:
+    path = tmp_path / "h.parquet"
+    pl.DataFrame({"transaction_id": list(range(1_000))}).write_parquet(path)
+    content = path.read_bytes()
+    with pytest.raises(InputError, match="cannot be read as parquet"):
+        read_history(at(tmp_path, "h.parquet", content[: int(keep * len(content))]))
 
 
 def test_columns_of_an_impossible_type_are_named(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fraudengine.cli.console import notify, print_json, progress
+from fraudengine.cli.console import print_json, print_table, progress
 from fraudengine.cli.inspect import BundleArgument
 
 __all__ = ["register"]
@@ -28,10 +28,11 @@ def compile_(
 
     with progress(shown=not as_json) as report:
         compiled = compile_bundle(bundle, report)
+    libraries = {model: str(library) for model, library in compiled.libraries.items()}
     if as_json:
-        print_json({"bundle": str(bundle), "library": str(compiled.library), **compiled.record})
+        print_json({"bundle": str(bundle), "libraries": libraries, "record": compiled.record})
     else:
-        notify([f"compiled for this machine: {compiled.library}"])
+        print_table(f"Compiled for this machine: {bundle}", ["model", "library"], list(libraries.items()))
 
 
 def register(app: typer.Typer) -> None:

@@ -6,15 +6,16 @@ One place, so that `--json` output is never mixed with a notice and a table neve
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-__all__ = ["errors", "notify", "print_json", "print_table", "progress", "thousands"]
+__all__ = ["Report", "errors", "notify", "print_json", "print_table", "progress", "thousands"]
 
 
 def errors() -> Console:
@@ -54,13 +55,20 @@ def thousands(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+class Report(Protocol):
+    """What long jobs call to say how far they are; the same shape as `fraudengine.training.Progress`."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Say that `done` of `total` steps of a stage are done."""
+
+
 @contextmanager
-def progress(*, shown: bool) -> Iterator[Callable[[str, int, int], None]]:
+def progress(*, shown: bool) -> Iterator[Report]:
     """Show progress bars on standard error while the block runs.
 
     Yields
     ------
-    Callable
+    Report
         `report(stage, done, total)`: one bar a stage, created when it is first named.
     """
     columns = (

@@ -44,18 +44,20 @@ def replay(
 
     fraudengine replay model payments.parquet --label-delay 7d --out decisions.parquet
     """
-    from fraudengine.replay import replay as replay_history
-
     micros = reading.label_delay_micros
     delay = _DELAY_DEFAULT if micros is None else dt.timedelta(microseconds=micros)
+    first = None if start is None else moment(start)
     history = load_history(path, reading)
+    # Imported here: the help and a wrong option should not wait for the model libraries.
+    from fraudengine.replay import replay as replay_history
+
     with progress(shown=not as_json) as report:
         result = replay_history(
             bundle,
             history,
             out=out,
             label_delay=delay,
-            start=None if start is None else moment(start),
+            start=first,
             features=features,
             threads=threads,
             progress=report,

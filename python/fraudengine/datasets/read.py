@@ -106,7 +106,11 @@ def read_history(path: Path | str, options: ReadOptions | None = None) -> Histor
     rejections = Rejections()
     raw = read_raw(path, form, columns, rejections)
     notices = list(resolved.notices)
-    frame, row_numbers = Converter(raw.frame, resolved, options, rejections, notices).convert()
+    try:
+        frame, row_numbers = Converter(raw.frame, resolved, options, rejections, notices).convert()
+    except pl.exceptions.PolarsError as error:
+        # A pattern or a zone that only the columnar library refuses; rows never get here.
+        raise InputError(f"{path} cannot be converted: {str(error).partition(chr(10))[0]}") from error
     if options.label_delay_micros is not None:
         frame = _with_delay(frame, options.label_delay_micros)
     return History(frame, rejections.frame(), tuple(notices), raw.rows_read, row_numbers)

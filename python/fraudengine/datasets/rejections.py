@@ -1,7 +1,7 @@
 """The rows a reader refuses: number, field, value and reason, collected without stopping the job.
 
-A value is shown clipped, and a run of digits as long as a card number is never shown at all: a rejection
-ends up in logs and tickets.
+A value is shown clipped, and digits that could be a card number (13 to 19 of them, Luhn-valid) are never
+shown at all: a rejection ends up in logs and tickets.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REJECTION_SCHEMA: Final = {
 """Columns of a rejection frame: record number from 1, schema column, offending value, reason."""
 
 _VALUE_CHARS_MAX: Final = 64
-_LONG_DIGITS: Final = re.compile(r"(?:\d[ -]?){13,}")
+_LONG_DIGITS: Final = re.compile(r"\d(?:[ -]?\d){12,18}")
 
 
 class Rejections:
@@ -48,5 +48,11 @@ class Rejections:
 
 
 def _shown(value: object) -> str:
-    text = _LONG_DIGITS.sub("[digits]", str(value))
+    text = _LONG_DIGITS.sub(_redacted, str(value))
     return text if len(text) <= _VALUE_CHARS_MAX else text[:_VALUE_CHARS_MAX] + "..."
+
+
+def _redacted(match: re.Match[str]) -> str:
+    digits = [int(character) for character in match.group() if character.isdigit()]
+    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[-2::-2]]
+    return "[card number]" if (sum(digits[::-2]) + sum(doubled)) % 10 == 0 else match.group()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ _SUFFIXES: Final = {
 _PEEK_LINES: Final = 1_000
 _QUOTED_LINES_MAX: Final = 32
 _TEXT_FIELD: Final = "record"
+_GLOB: Final = re.compile(r"[*?\[\]{}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,8 @@ def column_names(path: Path, form: HistoryFormat) -> list[str]:
     """
     try:
         if form is HistoryFormat.PARQUET:
-            return list(pl.read_parquet_schema(path))
+            with path.open("rb") as file:
+                return list(pl.read_parquet_schema(file))
         with path.open("rb") as file:
             return _csv_header(file) if form is HistoryFormat.CSV else _json_keys(file)
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError, csv.Error) as error:
@@ -106,7 +109,7 @@ def read_raw(path: Path, form: HistoryFormat, columns: Sequence[str], rejections
     """
     try:
         if form is HistoryFormat.PARQUET:
-            return _numbered(pl.read_parquet(path, columns=list(columns)))
+            return _numbered(pl.read_parquet(path, columns=list(columns), glob=False))
         return _numbered(_columnar(path, form, columns))
     except (pl.exceptions.PolarsError, OSError) as error:
         if form is HistoryFormat.PARQUET or isinstance(error, OSError):
@@ -121,7 +124,11 @@ def _columnar(path: Path, form: HistoryFormat, columns: Sequence[str]) -> pl.Dat
         scan = pl.scan_csv(path, infer_schema=False, glob=False)
         return scan.select(columns).collect(engine="streaming")
     schema = dict.fromkeys(columns, pl.String())
-    return pl.read_ndjson(path, schema=schema)
+    if not _GLOB.search(str(path)):
+        return pl.read_ndjson(path, schema=schema)
+    # This reader takes such a name for a pattern, finds no file and gives no rows: hand it the open file.
+    with path.open("rb") as file:
+        return pl.read_ndjson(file, schema=schema)
 
 
 def _numbered(frame: pl.DataFrame) -> RawHistory:
@@ -224,6 +231,9 @@ def _tolerant(
 
 
 def _text(value: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, str):
+        # JSON can escape half a surrogate pair, which no UTF-8 text can hold.
+        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
     return json.dumps(value)

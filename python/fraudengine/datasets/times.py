@@ -163,7 +163,7 @@ class TimeReader:
         return self._strptime(column, best)
 
     def _strptime(self, column: pl.Series, pattern: str) -> pl.Series:
-        zoned = "z" in pattern.rpartition("%")[2]
+        zoned = "%z" in pattern or "%#z" in pattern
         times = column.str.strptime(pl.Datetime("us", "UTC" if zoned else None), pattern, strict=False)
         return self._localised(times)
 
