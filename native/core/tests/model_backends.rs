@@ -3,6 +3,8 @@
 //! Random trees of every shape, thresholds from a small set (so that rows hit them exactly), values with
 //! NaN, infinities, both zeros, denormals and extremes. Equality is of bits.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests: a failure is the test's failure")]
+
 use fraudengine_core::model::{Ensemble, Scorer};
 use proptest::prelude::*;
 
@@ -213,6 +215,8 @@ fn features_with_more_cuts_than_a_byte_counts_are_split_without_loss() {
     let spec = Spec { features: 2, forest_trees: 20, booster_trees: 30, splits_max: 200, chain: false };
     let backends = check(7, &spec, 200);
     assert_eq!(backends.last(), Some(&"reference"));
+    #[cfg(target_arch = "x86_64")]
+    assert_eq!(backends.contains(&"avx512"), std::is_x86_feature_detected!("avx512bw"));
 }
 
 #[test]
