@@ -51,6 +51,7 @@ class Engine:
         self, transactions: pl.DataFrame, labels: pl.DataFrame | None = None, *, features: bool = False
     ) -> dict[str, Any]: ...
     def stats(self) -> dict[str, Any]: ...
+
 @final
 class Ensemble:
     """An isolation forest and a booster, read from `ensemble.bin` (see `fraudengine.training.export`).
@@ -126,9 +127,7 @@ class Ensemble:
             If the shape does not fit.
         """
 
-    def load_compiled(
-        self, booster: str | Path | None = None, forest: str | Path | None = None
-    ) -> None:
+    def load_compiled(self, booster: str | Path | None = None, forest: str | Path | None = None) -> None:
         """Open libraries made by `fraudengine.training.compile` as the backend `compiled`.
 
         Opening a library runs its code: only open those of a trusted bundle.

@@ -112,7 +112,9 @@ impl PyEnsemble {
             let message = format!("rows have {width} features, the ensemble needs {}", self.feature_count);
             return Err(to_py_err(Kind::Model, message));
         }
-        rows.as_slice().map_err(|_| to_py_err(Kind::Model, "rows must be C-contiguous"))
+        let refused = || to_py_err(Kind::Model, "rows must be C-contiguous");
+        // `as_slice` alone would take Fortran order too.
+        if rows.is_c_contiguous() { rows.as_slice().map_err(|_| refused()) } else { Err(refused()) }
     }
 }
 

@@ -20,8 +20,6 @@ from fraudengine import _native
 from fraudengine.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import xgboost
     from sklearn.ensemble import IsolationForest
 
@@ -177,7 +175,7 @@ def _edges(tree: Any) -> npt.NDArray[np.float64]:  # noqa: ANN401  (scikit-learn
 
 
 def _average_path_length(samples: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Expected edges to a leaf in a random tree of so many samples, as scikit-learn computes it."""
+    """Return the expected edges to a leaf in a random tree of so many samples, as scikit-learn does."""
     many = np.maximum(samples, 3.0)
     expected = 2.0 * (np.log(many - 1.0) + np.euler_gamma) - 2.0 * (many - 1.0) / many
     return np.where(samples <= 1.0, 0.0, np.where(samples == 2.0, 1.0, expected))
@@ -201,12 +199,10 @@ def _booster_bytes(booster: xgboost.Booster) -> bytes:
 
 def _base_margin(base_score: str) -> np.float32:
     """Log odds of the base score, in float32 as XGBoost takes them. Newer versions write "[5E-1]"."""
-    values: Sequence[float] | float = json.loads(base_score)
-    if isinstance(values, list):
-        if len(values) != 1:
-            raise ModelError(f"booster has {len(values)} base scores, must have one")
-        (values,) = values
-    probability = np.float32(values)
+    values = np.atleast_1d(np.asarray(json.loads(base_score), np.float32))
+    if values.size != 1:
+        raise ModelError(f"booster has {values.size} base scores, must have one")
+    probability = values[0]
     if not 0.0 < probability < 1.0:
         raise ModelError(f"booster base score is {probability}, must be above 0 and below 1")
     return np.float32(-np.log(np.float32(1.0) / probability - np.float32(1.0)))

@@ -2,7 +2,7 @@
 //!
 //! Each step of a row's path changes the expected margin from one node's mean to the next; that difference
 //! is credited to the feature the node asks about. What remains (base margin and the means of the roots) is
-//! the bias. Bias and contributions add up to the margin, but for rounding. Equals XGBoost's
+//! the bias. Bias and contributions add up to the margin, but for rounding. Equals `XGBoost`'s
 //! `pred_contribs=True, approx_contribs=True`.
 
 use super::tree::{Booster, Node};

@@ -40,7 +40,7 @@ pub struct Compiled {
     booster: Option<Predict32>,
     forest: Option<Predict64>,
     /// Keeps the code that the pointers above lead to.
-    _libraries: Vec<Library>,
+    libraries: Vec<Library>,
 }
 
 impl Compiled {
@@ -50,21 +50,21 @@ impl Compiled {
         booster: Option<&Path>,
         forest: Option<&Path>,
     ) -> Result<Self, ModelError> {
-        let mut compiled = Self { booster: None, forest: None, _libraries: Vec::new(), parts };
+        let mut compiled = Self { booster: None, forest: None, libraries: Vec::new(), parts };
         if let Some(model) = &compiled.parts.booster {
             let path = booster.ok_or_else(|| missing("booster"))?;
             let features = compiled.parts.feature_count + usize::from(model.uses_anomaly);
             let library = open(path, features, "float32")?;
             // SAFETY: the type names were checked; this is the signature tl2cgen gives them.
             compiled.booster = Some(unsafe { symbol::<Predict32>(&library, path, "predict")? });
-            compiled._libraries.push(library);
+            compiled.libraries.push(library);
         }
         if compiled.parts.forest.is_some() {
             let path = forest.ok_or_else(|| missing("forest"))?;
             let library = open(path, compiled.parts.feature_count, "float64")?;
             // SAFETY: as above.
             compiled.forest = Some(unsafe { symbol::<Predict64>(&library, path, "predict")? });
-            compiled._libraries.push(library);
+            compiled.libraries.push(library);
         }
         Ok(compiled)
     }
@@ -77,9 +77,11 @@ impl Compiled {
             entry.value = f64::from(if x.is_nan() { fill } else { x });
         }
         let mut out = 0.0;
+        // The mean path length, not the library's own score: treelite keeps the expected path length of the
+        // sample size as f32, which moves one score in ten by one step.
         // SAFETY: the library reads `feature_count` entries and writes one number, as checked at open.
-        unsafe { predict(entries.as_mut_ptr(), 0, &raw mut out) };
-        out as f32
+        unsafe { predict(entries.as_mut_ptr(), 1, &raw mut out) };
+        forest.anomaly(out * forest.trees.len() as f64)
     }
 
     fn margin(&self, row: &[f32], anomaly: f32) -> f32 {

@@ -62,7 +62,7 @@ impl Ensemble {
 
     /// Names of the backends that can run, fastest first.
     pub fn backends(&self) -> Vec<&'static str> {
-        self.backends.iter().map(|backend| backend.name()).collect()
+        self.backends.iter().map(Scorer::name).collect()
     }
 
     /// A backend by name; `auto` is the fastest of those that agree bit for bit.

@@ -1,7 +1,7 @@
 //! The obvious tree walk: the oracle that every other backend must equal bit for bit.
 //!
 //! It defines the sums: path lengths are added in f64 and leaf margins in f32, both one tree after the
-//! other in tree order, as scikit-learn and XGBoost's own predictor do.
+//! other in tree order, as scikit-learn and `XGBoost`'s own predictor do.
 
 use std::sync::Arc;
 

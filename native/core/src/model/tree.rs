@@ -1,6 +1,6 @@
 //! Decision trees as plain checked values: what every backend is built from.
 //!
-//! One comparison serves both models: a row goes left when `x < threshold`. XGBoost's trees are stored as
+//! One comparison serves both models: a row goes left when `x < threshold`. `XGBoost`'s trees are stored as
 //! they are; scikit-learn's `x <= t` (t in f64, x in f32) becomes `x < c`, c being the smallest f32 above
 //! every f32 that is `<= t`, which decides every f32 alike.
 
