@@ -257,9 +257,7 @@ class Engine:
             anomaly=result["anomaly"],
             action=result["action"],
             flags=result["flags"],
-            reasons=Reasons(
-                result["reason_row"], result["reason_feature"], result["reason_contribution"]
-            ),
+            reasons=Reasons(result["reason_row"], result["reason_feature"], result["reason_contribution"]),
             rejected=[Rejection(*each) for each in result["rejected"]],
             rejected_labels=[Rejection(*each) for each in result["rejected_labels"]],
             features=result.get("features"),

@@ -64,9 +64,11 @@ def test_records_are_as_dirty_as_asked() -> None:
 
 
 def test_labels_follow_their_delay() -> None:
-    hours = generate(replace(SMALL, label_delay_hours=48.0)).select(
-        (pl.col("label_known_time") - pl.col("event_time")).dt.total_seconds() / 3600
-    ).to_series()
+    hours = (
+        generate(replace(SMALL, label_delay_hours=48.0))
+        .select((pl.col("label_known_time") - pl.col("event_time")).dt.total_seconds() / 3600)
+        .to_series()
+    )
     assert hours.mean() == pytest.approx(48.0, rel=0.03)
     assert hours.std() > 10
     assert hours.min() >= 0
@@ -98,7 +100,9 @@ def test_no_single_field_separates_fraud(history: pl.DataFrame) -> None:
         assert max(area, 1 - area) < 0.75, name
     for field in ("customer_id", "merchant_id", "device_id", "ip_address", "card_id"):
         shapes = history.select(pl.col(field).str.replace_all("[0-9a-f]", "x"), "is_fraud").drop_nulls()
-        rates = shapes.filter(pl.col(field).str.len_chars() < 30).group_by(field).agg(pl.col("is_fraud").mean())
+        rates = (
+            shapes.filter(pl.col(field).str.len_chars() < 30).group_by(field).agg(pl.col("is_fraud").mean())
+        )
         assert rates["is_fraud"].max() < 0.1, f"the spelling of {field} gives fraud away"
 
 
