@@ -58,8 +58,8 @@ def _card(content: dict[str, Any], measured: dict[str, Any]) -> str:
         "(a threshold above 1 is never reached).",
         "",
         *_card_figures(measured["figures"]),
-        "**Limits.** The figures hold for this history and its label delay. Label-driven features need fraud "
-        "reports to keep arriving: detection falls when they stop or come later. Watch the drift column of the "
+        "**Limits.** The figures hold for this history and its label delay. Label-driven features need "
+        "fraud reports to keep arriving: detection falls when they stop or come later. Watch the drift column of the "
         "report and train again when features or fraud patterns change. Not for decisions about people other "
         "than on payments.",
         "",
