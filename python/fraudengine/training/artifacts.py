@@ -46,7 +46,7 @@ def anomaly(forest: Forest, values: npt.NDArray[np.float32]) -> npt.NDArray[np.f
     result = np.empty(len(values), dtype=np.float32)
     for start in range(0, len(values), _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
-        result[rows] = native_anomaly(forest.model, np.ascontiguousarray(values[rows]), forest.fill)
+        result[rows] = native_anomaly(forest.model, forest.fill, np.ascontiguousarray(values[rows]))
     return result
 
 

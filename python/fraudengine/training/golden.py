@@ -51,7 +51,7 @@ def golden_rows(
     Returns
     -------
     bytes
-        Parquet: the features (Float32, NaN for missing), `expected_anomaly`, `expected_margin`,
+        Parquet: the features (Float32, NaN for missing), `expected_anomaly`, `expected_margin` (NaN: no booster),
         `expected_score` (Float32), `expected_action` (UInt8).
 
     """
@@ -65,7 +65,7 @@ def golden_rows(
     holes = generator.choice(picked.size, picked.size // 4, replace=False)
     inputs[holes, generator.integers(0, inputs.shape[1], holes.size)] = np.nan
     anomaly, margin = models.score(inputs)
-    score = policy.calibration.probability(margin)
+    score = policy.score(anomaly, margin)
     frame = pl.DataFrame({name: inputs[:, column] for column, name in enumerate(names)}).with_columns(
         expected_anomaly=pl.Series(anomaly),
         expected_margin=pl.Series(margin),

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from fraudengine.training.policy import Policy
     from fraudengine.training.split import Split
 
-__all__ = ["measure", "scored_rows"]
+__all__ = ["Scored", "measure", "scored_rows"]
+
+Scored = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+"""Anomaly and margin, row by row."""
 
 _CURVE_POINTS: Final = 200
 _BINS: Final = 40
@@ -31,15 +34,18 @@ _SAMPLE_ROWS: Final = 50_000
 
 
 def scored_rows(
-    history: pl.DataFrame, rows: npt.NDArray[np.int64], margin: npt.NDArray[np.float32], policy: Policy
+    history: pl.DataFrame, rows: npt.NDArray[np.int64], scored: Scored, policy: Policy
 ) -> pl.DataFrame:
-    """Return the labelled ones of some rows with `score`, `rank`, `action`, as `evaluate.figures` needs."""
-    score = policy.calibration.probability(margin)
+    """Return the labelled ones of some rows with `score`, `rank`, `action`, as `evaluate.figures` needs.
+
+    `scored` holds anomaly and margin of exactly these rows.
+    """
+    score, rank = policy.score(*scored), policy.rank(*scored)
     return (
         history[rows]
         .with_columns(
             score=pl.Series(score),
-            rank=pl.Series(margin, dtype=pl.Float64),
+            rank=pl.Series(rank, dtype=pl.Float64),
             action=pl.Series(policy.actions(score)),
         )
         .filter(pl.col("is_fraud").is_not_null())
@@ -52,7 +58,7 @@ def measure(
     windows: Split,
     models: Models,
     policy: Policy,
-    validation_margin: npt.NDArray[np.float32] | None,
+    held_out: Scored | None,
     options: TrainOptions,
 ) -> dict[str, Any]:
     """Measure a trained model.
@@ -63,8 +69,8 @@ def measure(
         Labelled history and its features, row by row.
     windows, models, policy, options
         What was trained, on what, how.
-    validation_margin
-        First-round margins of the validation window; `None` without labels.
+    held_out
+        First-round anomalies and margins of the validation window; `None` without labels.
 
     Returns
     -------
@@ -73,11 +79,10 @@ def measure(
 
     """
     frames: dict[str, pl.DataFrame] = {}
-    if validation_margin is not None:
-        frames["validation"] = scored_rows(history, windows.validation, validation_margin, policy)
+    if held_out is not None:
+        frames["validation"] = scored_rows(history, windows.validation, held_out, policy)
     if windows.test.size:
-        margin = models.score(values[windows.test])[1]
-        test = scored_rows(history, windows.test, margin, policy)
+        test = scored_rows(history, windows.test, models.score(values[windows.test]), policy)
         frames["test"] = test
         start = datetime.fromtimestamp(windows.train_until_micros / 1e6, UTC)
         counted = evaluate.handbook_rows(history, start).to_numpy()[windows.test]

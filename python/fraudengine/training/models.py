@@ -41,10 +41,10 @@ class Models:
     booster: xgboost.Booster | None
 
     def score(self, values: Values) -> tuple[Values, Values]:
-        """Return anomaly and margin of rows of features; without a booster the margin is the anomaly."""
+        """Return anomaly and margin of rows of features; without a booster the margin is NaN."""
         anomaly = artifacts.anomaly(self.forest, values)
         if self.booster is None:
-            return anomaly, anomaly
+            return anomaly, np.full_like(anomaly, np.nan)
         return anomaly, xgboost_stage.margins(self.booster, np.column_stack([values, anomaly]))
 
 

@@ -86,8 +86,8 @@ class TrainOptions:
     Attributes
     ----------
     label_delay
-        Time from a transaction to its label. `None`: the history's own `label_known_time`, or 7 days
-        where it has none. Given, it replaces the history's.
+        Time from a transaction to its label, where the history's `label_known_time` does not say.
+        `None`: 7 days.
     train_until
         Training uses only what is known at this instant (aware, UTC). Default: `test_span` before the
         end of the history, so that the rest tests the bundle.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,11 @@ from fraudengine.engine import Flag
 from fraudengine.errors import BundleError
 from fraudengine.training import artifacts, models, policy, report, split
 from fraudengine.training.golden import golden_rows
-from fraudengine.training.measure import measure
+from fraudengine.training.measure import Scored, measure
 from fraudengine.training.options import Progress, TrainOptions, silent
+
+if TYPE_CHECKING:
+    from fraudengine.datasets import History
 
 __all__ = ["TrainResult", "train"]
 
@@ -49,11 +52,11 @@ class TrainResult:
 
 
 def train(
-    history: pl.DataFrame,
-    options: TrainOptions | None = None,
-    *,
+    history: History | pl.DataFrame,
+    options: TrainOptions,
     out: str | Path,
     progress: Progress = silent,
+    *,
     replace: bool = False,
 ) -> TrainResult:
     """Train a bundle.
@@ -61,9 +64,9 @@ def train(
     Parameters
     ----------
     history
-        Canonical columns in the order of `event_time`; labels in `is_fraud` and `label_known_time`.
+        Canonical columns; labels in `is_fraud` and `label_known_time`.
     options
-        Recipe; default `TrainOptions()`.
+        The recipe.
     out
         Folder of the bundle.
     progress
@@ -81,30 +84,29 @@ def train(
         `out` holds something else.
 
     """
-    chosen = options or TrainOptions()
     if Path(out).exists() and not replace:
         raise BundleError(f"{out} exists already")
-    labelled = split.with_label_times(history, chosen.label_delay)
+    labelled = split.with_label_times(split.frame_of(history), options.label_delay)
     progress("features", 0, 1)
-    matrix = features.build(labelled, threads=chosen.threads)
+    matrix = features.build(labelled, threads=options.threads)
     progress("features", 1, 1)
     usable = (matrix.flags & (Flag.DUPLICATE | Flag.REJECTED)) == 0
-    windows = split.make_split(labelled, usable, chosen)
+    windows = split.make_split(labelled, usable, options)
     fraud = labelled["is_fraud"].fill_null(0).to_numpy().astype(np.int8)
     decided, held_out = None, None
     if windows.supervised:
-        decided, held_out = _decide_policy(labelled, matrix, fraud, windows, chosen, progress)
+        decided, held_out = _decide_policy(labelled, matrix, fraud, windows, options, progress)
     rows = windows.final
     labels = fraud[rows] if windows.supervised else None
-    final = models.fit(matrix.values[rows], labels, matrix.names, chosen, progress, "booster")
+    final = models.fit(matrix.values[rows], labels, matrix.names, options, progress, "booster")
     if decided is None:
-        decided = policy.cold(final.score(matrix.values[rows])[0], chosen)
+        decided = policy.cold(final.score(matrix.values[rows])[0], options)
     progress("figures", 0, 1)
-    measured = measure(labelled, matrix.values, windows, final, decided, held_out, chosen)
+    measured = measure(labelled, matrix.values, windows, final, decided, held_out, options)
     progress("figures", 1, 1)
-    content = _content(labelled, matrix, windows, decided, chosen, measured["figures"])
+    content = _content(labelled, matrix, windows, decided, options, measured["figures"])
     golden = golden_rows(
-        matrix.values, fraud, rows, matrix.names, final, decided, count=chosen.golden_rows, seed=chosen.seed
+        matrix.values, fraud, rows, matrix.names, final, decided, count=options.golden_rows, seed=options.seed
     )
     files = {
         **artifacts.model_files(final.forest, final.booster),
@@ -125,15 +127,15 @@ def _decide_policy(
     windows: split.Split,
     options: TrainOptions,
     progress: Progress,
-) -> tuple[policy.Policy, npt.NDArray[np.float32]]:
-    """Train the first round; choose calibration and thresholds by its margins, which are returned too."""
+) -> tuple[policy.Policy, Scored]:
+    """Train the first round; choose calibration and thresholds by its scores, which are returned too."""
     rows, held_out = windows.fit, windows.validation
     first = models.fit(
         matrix.values[rows], fraud[rows], matrix.names, options, progress, "validation booster"
     )
-    margin = first.score(matrix.values[held_out])[1]
+    scored = first.score(matrix.values[held_out])
     amounts = history["amount_minor"].to_numpy()[held_out]
-    return policy.choose(margin, fraud[held_out], amounts, options), margin
+    return policy.choose(scored[1], fraud[held_out], amounts, options), scored
 
 
 def _content(

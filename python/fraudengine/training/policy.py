@@ -47,10 +47,17 @@ class Policy:
     block_from: float
     expected_cost_minor: float | None = None
 
-    @property
-    def calibration(self) -> calibrate.Calibration:
-        """The calibration alone."""
-        return calibrate.Calibration(self.slope, self.intercept)
+    def rank(
+        self, anomaly: npt.NDArray[np.float32], margin: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """Return what the score is made from: the margin, or without a booster the anomaly."""
+        return margin if self.stage == "booster" else anomaly
+
+    def score(
+        self, anomaly: npt.NDArray[np.float32], margin: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """Return the score, `float32` 0 to 1."""
+        return calibrate.Calibration(self.slope, self.intercept).probability(self.rank(anomaly, margin))
 
     def actions(self, score: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
         """Return 0 approve, 1 review, 2 block, as the native policy does; NaN is reviewed."""

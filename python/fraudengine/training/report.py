@@ -59,11 +59,11 @@ def _card(content: dict[str, Any], measured: dict[str, Any]) -> str:
         "",
         *_card_figures(measured["figures"]),
         "**Limits.** The figures hold for this history and its label delay. Label-driven features need "
-        "fraud reports to keep arriving: detection falls when they stop or come later. Watch the drift column of the "
-        "report and train again when features or fraud patterns change. Not for decisions about people other "
-        "than on payments.",
+        "fraud reports to keep arriving: detection falls when they stop or come later. Watch the drift "
+        "column of the report and train again when features or fraud patterns change. Not for decisions "
+        "about people other than on payments.",
         "",
-        f"**Reproduce.** Seed {content['seed']}; options and library versions are in `../manifest.json`; the "
+        f"**Reproduce.** Seed {content['seed']}; options and versions are in `../manifest.json`; the "
         "same history, options and versions give the same bundle hash.",
         "",
     ]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,10 @@ import polars as pl
 from fraudengine.errors import SchemaError, TrainingError
 from fraudengine.training.options import TrainOptions
 
-__all__ = ["DELAY_DEFAULT", "FRAUDS_MIN", "Split", "make_split", "with_label_times"]
+if TYPE_CHECKING:
+    from fraudengine.datasets import History
+
+__all__ = ["DELAY_DEFAULT", "FRAUDS_MIN", "Split", "frame_of", "make_split", "with_label_times"]
 
 DELAY_DEFAULT: Final = timedelta(days=7)
 """Label delay of a history that does not say when its labels became known."""
@@ -67,6 +70,21 @@ class Split:
     supervised: bool
 
 
+def frame_of(history: History | pl.DataFrame) -> pl.DataFrame:
+    """Return the canonical frame of a history in order of `event_time`; equal times keep their order.
+
+    Raises
+    ------
+    SchemaError
+        There is no `event_time` column.
+
+    """
+    frame = history if isinstance(history, pl.DataFrame) else history.frame
+    if "event_time" not in frame.columns:
+        raise SchemaError("the history has no column event_time")
+    return frame.sort("event_time", maintain_order=True)
+
+
 def with_label_times(history: pl.DataFrame, delay: timedelta | None) -> pl.DataFrame:
     """Return the history with `is_fraud` and `label_known_time`, both null where there is no label.
 
@@ -75,20 +93,13 @@ def with_label_times(history: pl.DataFrame, delay: timedelta | None) -> pl.DataF
     history
         Canonical columns.
     delay
-        Replaces the history's own arrival times; `None` keeps them and fills gaps with 7 days.
-
-    Raises
-    ------
-    SchemaError
-        There is no `event_time` column.
+        Time from a transaction to its label where the history does not say; `None` means 7 days.
 
     """
-    if "event_time" not in history.columns:
-        raise SchemaError("the history has no column event_time")
     if "is_fraud" not in history.columns:
         history = history.with_columns(is_fraud=pl.lit(None, pl.Int8))
     due = pl.col("event_time") + (DELAY_DEFAULT if delay is None else delay)
-    if delay is None and "label_known_time" in history.columns:
+    if "label_known_time" in history.columns:
         due = pl.coalesce(pl.col("label_known_time"), due)
     return history.with_columns(label_known_time=pl.when(pl.col("is_fraud").is_not_null()).then(due))
 
