@@ -51,7 +51,7 @@ def golden_rows(
     Returns
     -------
     bytes
-        Parquet: the features (Float32, NaN for missing), `expected_anomaly`, `expected_margin` (NaN: no booster),
+        Parquet: the features (Float32, NaN for missing), `expected_anomaly`, `expected_margin`,
         `expected_score` (Float32), `expected_action` (UInt8).
 
     """
