@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from fraudengine import features
+from fraudengine.engine import Engine
 from fraudengine.errors import BundleError
 
 __all__ = ["FORMAT", "Bundle", "file_record", "write_bundle"]
@@ -36,6 +37,7 @@ _FILE_BYTES_MAX: Final = 512 << 20
 _FILES_MAX: Final = 64
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_POLICY: Final = ("slope", "intercept", "review_from", "block_from")
 _REQUIRED: Final = ("ensemble.bin", "policy.json", "golden.parquet")
 
 
@@ -109,11 +111,60 @@ class Bundle:
         return self.path / name
 
     def policy(self) -> dict[str, Any]:
-        """Return calibration and thresholds: `slope`, `intercept`, `review_from`, `block_from`, `stage`."""
-        policy = json.loads(self.file("policy.json").read_text("utf-8"))
-        if not isinstance(policy, dict):
-            raise BundleError(f"{self.path}: policy.json is not an object")
-        return policy
+        """Return calibration and thresholds: `slope`, `intercept`, `review_from`, `block_from`, `stage`.
+
+        Raises
+        ------
+        BundleError
+            `policy.json` is not such an object.
+
+        """
+        try:
+            policy = json.loads(self.file("policy.json").read_bytes())
+            numbers = {name: float(policy[name]) for name in _POLICY}
+        except (ValueError, TypeError, KeyError) as error:
+            raise BundleError(f"{self.path}: policy.json is not a policy") from error
+        return {**policy, **numbers}
+
+    def engine(self, *, backend: str = "auto", threads: int = 1, **settings: Any) -> Engine:  # noqa: ANN401
+        """Return an engine that decides with this model.
+
+        Parameters
+        ----------
+        backend
+            As in `Engine.activate`; `compiled` uses the library that `fraudengine compile` made here.
+        threads, settings
+            As in `Engine`.
+
+        Raises
+        ------
+        BundleError
+            `compiled` was asked for, and there is no library for this machine or it is stale.
+        ModelError
+            The ensemble is malformed or the backend cannot run it.
+        ConfigError
+            A setting is outside its range.
+
+        """
+        engine = Engine(threads=threads, **settings)
+        policy = self.policy()
+        libraries = self._libraries() if backend == "compiled" else {}
+        engine.activate(
+            self.file("ensemble.bin").read_bytes(),
+            **{name: policy[name] for name in _POLICY},
+            backend=backend,
+            booster_library=libraries.get("booster"),
+            forest_library=libraries.get("forest"),
+        )
+        return engine
+
+    def _libraries(self) -> dict[str, Path]:
+        from fraudengine.training.compile_bundle import find_compiled
+
+        compiled = find_compiled(self)
+        if compiled is None:
+            raise BundleError(f"{self.path} has no library for this machine: run fraudengine compile")
+        return compiled.libraries
 
 
 def content_hash(content: dict[str, Any]) -> str:

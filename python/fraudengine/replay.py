@@ -17,8 +17,9 @@ import polars as pl
 
 from fraudengine import features as feature_path
 from fraudengine.bundle import Bundle
-from fraudengine.engine import Action, Decisions, Engine, Flag
+from fraudengine.engine import Action, Decisions, Flag, Reasons
 from fraudengine.errors import InputError
+from fraudengine.training.models import ANOMALY_COLUMN
 from fraudengine.training.options import Progress, silent
 from fraudengine.training.split import DELAY_DEFAULT, frame_of, with_label_times
 
@@ -61,6 +62,7 @@ def replay(
     start: datetime | None = None,
     features: bool = False,
     threads: int = 1,
+    backend: str = "auto",
     progress: Progress = silent,
 ) -> ReplayResult:
     """Decide a history.
@@ -81,6 +83,8 @@ def replay(
         Keep the feature values, one Float32 column each.
     threads
         Native threads, 1 to 64.
+    backend
+        As in `Engine.activate`.
     progress
         Called with the transactions decided.
 
@@ -89,7 +93,8 @@ def replay(
     ReplayResult
         Columns `transaction_id`, `event_time`, `score`, `margin`, `anomaly` (Float32), `action`
         (`approve`, `review`, `block`; null for a rejected record), `flags` (UInt8, bits of `Flag`),
-        `reasons` (list of texts), then the features.
+        `reasons` and `reason_weights` (lists: feature names and what they add to the log odds, largest
+        first; empty when approved), then the features.
 
     Raises
     ------
@@ -104,7 +109,7 @@ def replay(
     verified = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
     ordered = with_label_times(frame_of(history), label_delay)
     labels = feature_path.labels_of(ordered)
-    engine = Engine(bundle=verified.path, threads=threads)
+    engine = verified.engine(backend=backend, threads=threads)
     kept: list[pl.DataFrame] = []
     for begin in range(0, ordered.height, _BATCH_ROWS):
         batch = ordered[begin : begin + _BATCH_ROWS]
@@ -122,21 +127,36 @@ def replay(
 def _frame(batch: pl.DataFrame, decided: Decisions) -> pl.DataFrame:
     """Return the decisions of one batch."""
     rejected = (decided.flags & Flag.REJECTED) != 0
-    actions = pl.Series(decided.action).cast(pl.UInt8)
+    names = np.array([*_ACTIONS.categories, None], dtype=object)
+    actions = names[np.where(rejected, len(Action), decided.action)]
     frame = batch.select("transaction_id", "event_time").with_columns(
         score=pl.Series(decided.score),
         margin=pl.Series(decided.margin),
         anomaly=pl.Series(decided.anomaly),
-        action=pl.select(pl.when(~pl.Series(rejected)).then(actions)).to_series().cast(_ACTIONS),
+        action=pl.Series(actions, dtype=_ACTIONS),
         flags=pl.Series(decided.flags),
-        reasons=pl.Series(decided.reasons, dtype=pl.List(pl.String)),
     )
+    frame = frame.hstack(_reasons(decided.reasons, batch.height))
     if decided.features is None:
         return frame
     columns = np.ascontiguousarray(decided.features.T)
     return frame.with_columns(
         **{name: pl.Series(column) for name, column in zip(feature_path.names(), columns, strict=True)}
     )
+
+
+def _reasons(reasons: Reasons, rows: int) -> pl.DataFrame:
+    """Return `reasons` and `reason_weights`, a list per row, empty for approved rows."""
+    # The column after the last feature stands for the forest's anomaly.
+    names = np.array([*feature_path.names(), ANOMALY_COLUMN])
+    given = pl.DataFrame(
+        {"row": reasons.row, "reasons": names[reasons.feature], "reason_weights": reasons.contribution},
+        schema={"row": pl.UInt64, "reasons": pl.String, "reason_weights": pl.Float32},
+    )
+    lists = given.group_by("row", maintain_order=True).agg("reasons", "reason_weights")
+    every = pl.DataFrame({"row": np.arange(rows, dtype=np.uint64)})
+    joined = every.join(lists, on="row", how="left", maintain_order="left")
+    return joined.select(pl.col("reasons", "reason_weights").fill_null([]))
 
 
 def _result(decisions: pl.DataFrame) -> ReplayResult:

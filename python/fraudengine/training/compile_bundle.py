@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from fraudengine.bundle import Bundle, file_record, verify_file
 from fraudengine.errors import BundleError
-from fraudengine.training import artifacts
+from fraudengine.training.compile import compile_ensemble
 from fraudengine.training.options import Progress, silent
 
 __all__ = ["Compiled", "compile_bundle", "find_compiled", "host_target"]
@@ -77,11 +77,18 @@ def compile_bundle(path: str | Path, progress: Progress = silent) -> Compiled:
     work = Path(tempfile.mkdtemp(prefix=".compiling-", dir=parent))
     progress("compile", 0, 1)
     try:
-        libraries = artifacts.compile_models(bundle, work)
+        made = compile_ensemble(_checkpoint(bundle, "booster"), _checkpoint(bundle, "forest"), work)
+        libraries = {
+            name: library.path
+            for name, library in (("booster", made.booster), ("forest", made.forest))
+            if library is not None
+        }
         record = {
             "format": _FORMAT,
             **_identity(bundle, target),
             "libraries": {model: file_record(place) for model, place in libraries.items()},
+            "toolchain": made.toolchain,
+            "options": list(made.options),
             "versions": {name: version(name) for name in ("treelite", "tl2cgen")},
         }
         final = Path(tempfile.mkdtemp(prefix=".compiled-", dir=parent))
@@ -134,6 +141,11 @@ def find_compiled(bundle: Bundle, target: str | None = None) -> Compiled | None:
     for model, library in libraries.items():
         verify_file(folder, model + _SUFFIX, library)
     return Compiled({model: folder / (model + _SUFFIX) for model in libraries}, record)
+
+
+def _checkpoint(bundle: Bundle, model: str) -> bytes | None:
+    name = f"{model}.treelite"
+    return bundle.file(name).read_bytes() if name in bundle.content["files"] else None
 
 
 def _identity(bundle: Bundle, target: str) -> dict[str, str]:
