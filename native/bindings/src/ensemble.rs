@@ -11,6 +11,9 @@ use crate::error::{Kind, model_error, to_py_err};
 
 const THREADS_MAX: usize = 64;
 
+/// Anomaly and margin of each row.
+type Scores<'py> = (Bound<'py, PyArray1<f32>>, Bound<'py, PyArray1<f32>>);
+
 /// See `_native.pyi`.
 #[pyclass(name = "Ensemble", module = "fraudengine._native", frozen)]
 pub struct PyEnsemble {
@@ -20,6 +23,7 @@ pub struct PyEnsemble {
 }
 
 #[pymethods]
+#[allow(clippy::needless_pass_by_value, reason = "the signature is pyo3's")]
 impl PyEnsemble {
     #[new]
     fn new(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
@@ -58,7 +62,7 @@ impl PyEnsemble {
         rows: PyReadonlyArray2<'py, f32>,
         backend: &str,
         threads: usize,
-    ) -> PyResult<(Bound<'py, PyArray1<f32>>, Bound<'py, PyArray1<f32>>)> {
+    ) -> PyResult<Scores<'py>> {
         if !(1..=THREADS_MAX).contains(&threads) {
             let message = format!("threads is {threads}, must be 1 to {THREADS_MAX}");
             return Err(to_py_err(Kind::Config, message));

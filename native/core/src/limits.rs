@@ -78,7 +78,7 @@ pub const REASONS_MAX: usize = 4;
 pub const MODEL_FEATURES_MAX: usize = 127;
 /// Trees of one model.
 pub const MODEL_TREES_MAX: usize = 4_096;
-/// Nodes of one tree; the portable kernel addresses them in 16 bits.
+/// Nodes of one tree.
 pub const MODEL_TREE_NODES_MAX: usize = 65_535;
 /// Edges from the root to the deepest leaf.
 pub const MODEL_TREE_DEPTH_MAX: usize = 64;
@@ -107,5 +107,4 @@ const _: () = {
     assert!(BATCH_MAX <= u32::MAX as usize);
     assert!(LATENESS_DEFAULT.0 <= LATENESS_MAX.0);
     assert!(WINDOW_MAX.0 + LATENESS_MAX.0 <= IDLE_MAX.0, "an entity outlives its windows");
-    assert!(MODEL_TREE_NODES_MAX <= u16::MAX as usize);
 };

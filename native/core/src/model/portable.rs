@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::format::Parts;
 use super::tree::Tree;
 use super::{Scorer, check_shape};
-use crate::limits::MODEL_FEATURES_MAX;
+use crate::limits::{MODEL_FEATURES_MAX, MODEL_NODES_MAX};
 
 /// Trees walked at a time: enough to hide the latency of two loads, few enough for the registers.
 const LANES: usize = 8;
@@ -20,8 +20,16 @@ const COPY: usize = MODEL_FEATURES_MAX + 1;
 const MISSING_LEFT: usize = 0;
 const MISSING_RIGHT: usize = COPY;
 const FILLED: usize = 2 * COPY;
+/// Bits of a column number. A power of two of keys lets a mask replace a bounds check.
+const COLUMN_BITS: u32 = 9;
+const COLUMN_MASK: u32 = (1 << COLUMN_BITS) - 1;
 
-type Keys = [i32; 3 * COPY];
+type Keys = [i32; 1 << COLUMN_BITS];
+
+const _: () = {
+    assert!(3 * COPY <= 1 << COLUMN_BITS);
+    assert!(MODEL_NODES_MAX <= 1 << (32 - COLUMN_BITS), "a node number fits beside a column");
+};
 
 /// Branch-free walk on integer keys.
 #[derive(Clone, Debug)]
@@ -36,9 +44,8 @@ pub struct Portable {
 struct Step {
     /// Right when the key is at least this.
     key: i32,
-    column: u16,
-    /// Left child within the tree; itself in a leaf.
-    left: u16,
+    /// Left child (itself in a leaf) above, column below.
+    left_and_column: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -73,7 +80,8 @@ impl<V: Copy> Packed<V> {
                 .collect(),
         };
         for tree in trees {
-            packed.roots.push(packed.steps.len() as u32);
+            let root = packed.steps.len();
+            packed.roots.push(root as u32);
             // Breadth first: siblings are numbered together, and the hot upper levels share cache lines.
             let mut order = vec![0_u32];
             let mut at = 0;
@@ -88,7 +96,8 @@ impl<V: Copy> Packed<V> {
                     order.extend([node.left, node.right]);
                     (key(node.threshold), column(node.feature, node.default_left))
                 };
-                packed.steps.push(Step { key, column: column as u16, left: left as u16 });
+                let left_and_column = ((root + left) as u32) << COLUMN_BITS | column as u32;
+                packed.steps.push(Step { key, left_and_column });
                 packed.values.push(value(node.value));
                 at += 1;
             }
@@ -99,17 +108,15 @@ impl<V: Copy> Packed<V> {
     /// Calls `add` with the leaf values in tree order.
     fn walk(&self, keys: &Keys, mut add: impl FnMut(V)) {
         for (roots, &depth) in self.roots.chunks(LANES).zip(&self.depths) {
-            let mut base = [roots[0] as usize; LANES];
-            for (base, &root) in base.iter_mut().zip(roots) {
-                *base = root as usize;
+            let mut at = [roots[0] as usize; LANES];
+            for (at, &root) in at.iter_mut().zip(roots) {
+                *at = root as usize;
             }
-            let mut at = base;
             for _ in 0..depth {
-                for (at, base) in at.iter_mut().zip(base) {
+                for at in &mut at {
                     let step = self.steps[*at];
-                    // Columns are below the array's length by construction; the remainder is free to check.
-                    let right = keys[usize::from(step.column)] >= step.key;
-                    *at = base + usize::from(step.left) + usize::from(right);
+                    let right = keys[(step.left_and_column & COLUMN_MASK) as usize] >= step.key;
+                    *at = (step.left_and_column >> COLUMN_BITS) as usize + usize::from(right);
                 }
             }
             for &at in at.iter().take(roots.len()) {
@@ -141,7 +148,7 @@ impl Portable {
     }
 
     pub(super) fn score_row(&self, row: &[f32]) -> (f32, f32) {
-        let mut keys = [0; 3 * COPY];
+        let mut keys = [0; 1 << COLUMN_BITS];
         let (mut anomaly, mut margin) = (f32::NAN, f32::NAN);
         match &self.parts.forest {
             Some(forest) => {
