@@ -24,8 +24,9 @@ use crate::limits::SIMD_LEAVES_MAX;
 
 /// Rows of a block: bytes of a vector.
 const ROWS: usize = 64;
-/// A block costs the same however many rows it has; fewer than this are cheaper one by one.
-const BLOCK_ROWS_MIN: usize = 10;
+/// A block costs the same however many rows it has, about as much as 18 rows one by one
+/// (`benchmarks/inference.py`: 64 rows of `avx512` against `portable`).
+const BLOCK_ROWS_MIN: usize = 18;
 
 /// One byte per row of a block.
 #[derive(Clone, Copy)]
