@@ -3,7 +3,7 @@
 The native backends add leaves in XGBoost's own order, so their margins must equal XGBoost's bit for bit,
 and their anomalies scikit-learn's, rounded to float32. Libraries of tl2cgen add in float32 in another
 order. The worst case over T trees is T * 2^-24 of the sum of the leaves' magnitudes; rounding errors largely
-cancel, so 1e-6 of that sum is demanded; no decision may flip at any margin that is further than this from a threshold.
+cancel, so 1e-6 of that sum is demanded; no decision may flip at a margin further than this from a threshold.
 
 `FRAUDENGINE_PARITY_ROWS` sets the number of rows (100,000 by default; 1,000,000 takes about a minute).
 """
