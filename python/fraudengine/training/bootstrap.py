@@ -7,7 +7,7 @@ to draw from there is no interval (NaN).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +31,7 @@ def by_customer(
     fraud: npt.ArrayLike,
     score: npt.ArrayLike,
     customer: npt.ArrayLike,
-    figures: dict[str, Callable[[Curve], float]],
+    figures: Mapping[str, Callable[[Curve], float]],
     *,
     repeats: int = 200,
     level: float = 0.95,
