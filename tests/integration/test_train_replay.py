@@ -49,6 +49,12 @@ def test_the_same_data_and_seed_give_the_same_bundle(
     assert other.bundle.hash != trained.bundle.hash
 
 
+def test_training_on_two_threads_is_repeatable(history: pl.DataFrame, tmp_path: Path) -> None:
+    options = dataclasses.replace(OPTIONS, threads=2)
+    hashes = {train(history, options, tmp_path / name).bundle.hash for name in ("a", "b")}
+    assert len(hashes) == 1
+
+
 def test_the_order_of_rows_in_a_file_changes_nothing(
     trained: TrainResult, history: pl.DataFrame, tmp_path: Path
 ) -> None:
