@@ -132,6 +132,20 @@ def test_a_start_keeps_later_decisions_as_they_were(
     assert pl.read_parquet(tmp_path / "d.parquet").equals(whole)
 
 
+def test_the_future_changes_no_decision(
+    trained: TrainResult, replayed: ReplayResult, history: pl.DataFrame
+) -> None:
+    now = START + timedelta(days=25)
+    unknown = pl.col("label_known_time") > now
+    flipped = history.with_columns(
+        is_fraud=pl.when(unknown).then(1 - pl.col("is_fraud")).otherwise("is_fraud")
+    )
+    before = replayed.decisions.filter(pl.col("event_time") < now)
+    for other in (flipped, history.filter(pl.col("event_time") < now)):
+        decided = replay(trained.bundle, other, label_delay=DELAY, features=True).decisions
+        assert decided.filter(pl.col("event_time") < now).equals(before)
+
+
 def test_repeated_and_broken_records_are_counted(trained: TrainResult, history: pl.DataFrame) -> None:
     few = history.head(50)
     broken = few[7:8].with_columns(transaction_id=pl.lit("bad"), amount_minor=pl.lit(-5, pl.Int64))
