@@ -49,6 +49,12 @@ def test_the_same_data_and_seed_give_the_same_bundle(
     assert other.bundle.hash != trained.bundle.hash
 
 
+def test_training_on_two_threads_is_repeatable(history: pl.DataFrame, tmp_path: Path) -> None:
+    options = dataclasses.replace(OPTIONS, threads=2)
+    hashes = {train(history, options, tmp_path / name).bundle.hash for name in ("a", "b")}
+    assert len(hashes) == 1
+
+
 def test_the_order_of_rows_in_a_file_changes_nothing(
     trained: TrainResult, history: pl.DataFrame, tmp_path: Path
 ) -> None:
@@ -124,6 +130,20 @@ def test_a_start_keeps_later_decisions_as_they_were(
     whole = replayed.decisions.filter(pl.col("event_time") >= start).select(part.decisions.columns)
     assert part.decisions.equals(whole)
     assert pl.read_parquet(tmp_path / "d.parquet").equals(whole)
+
+
+def test_the_future_changes_no_decision(
+    trained: TrainResult, replayed: ReplayResult, history: pl.DataFrame
+) -> None:
+    now = START + timedelta(days=25)
+    unknown = pl.col("label_known_time") > now
+    flipped = history.with_columns(
+        is_fraud=pl.when(unknown).then(1 - pl.col("is_fraud")).otherwise("is_fraud")
+    )
+    before = replayed.decisions.filter(pl.col("event_time") < now)
+    for other in (flipped, history.filter(pl.col("event_time") < now)):
+        decided = replay(trained.bundle, other, label_delay=DELAY, features=True).decisions
+        assert decided.filter(pl.col("event_time") < now).equals(before)
 
 
 def test_repeated_and_broken_records_are_counted(trained: TrainResult, history: pl.DataFrame) -> None:

@@ -60,6 +60,11 @@ def test_a_perfect_score_gives_perfect_figures() -> None:
     assert found["typologies"][0]["found"] == found["frauds"] > 0
 
 
+def test_a_history_that_names_no_typology_has_no_table_of_them() -> None:
+    history = small_history().with_columns(typology=pl.lit(None, pl.String))
+    assert evaluate(decisions(history), history, repeats=2)["typologies"] == []
+
+
 def test_the_range_is_closed_at_its_start_and_open_at_its_end() -> None:
     history = small_history()
     first, last = history["event_time"][100], history["event_time"][200]

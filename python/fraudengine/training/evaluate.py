@@ -202,8 +202,8 @@ def _actions(frame: pl.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def typologies(frame: pl.DataFrame, threshold_rank: float) -> list[dict[str, Any]]:
-    """Count the frauds of each typology, and those at or above a rank; empty without the column."""
-    if "typology" not in frame.columns:
+    """Count the frauds of each typology, and those at or above a rank; empty where none is named."""
+    if "typology" not in frame.columns or frame["typology"].null_count() == frame.height:
         return []
     frauds = frame.filter(pl.col("is_fraud") == 1).with_columns(found=pl.col("rank") >= threshold_rank)
     return (

@@ -31,6 +31,7 @@ Scored = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 _CURVE_POINTS: Final = 200
 _BINS: Final = 40
 _SAMPLE_ROWS: Final = 50_000
+_RELIABILITY_ROWS_MIN: Final = 10
 
 
 def scored_rows(
@@ -124,8 +125,6 @@ def _curves(frame: pl.DataFrame) -> dict[str, Any]:
     by_fpr = np.searchsorted(points.fpr, np.linspace(0, 1, _CURVE_POINTS) ** 2)
     kept = np.unique(np.clip(np.concatenate([by_recall, by_fpr]), 0, points.recall.size - 1))
     edges = np.linspace(0, 1, _BINS + 1)
-    order = np.argsort(score, kind="stable")
-    groups = [group for group in np.array_split(order, 20) if group.size]
     return {
         "recall": _rounded(points.recall[kept]),
         "fpr": _rounded(points.fpr[kept]),
@@ -136,11 +135,19 @@ def _curves(frame: pl.DataFrame) -> dict[str, Any]:
             "genuine": np.histogram(score[fraud == 0], edges)[0].tolist(),
             "fraud": np.histogram(score[fraud == 1], edges)[0].tolist(),
         },
-        "calibration": [
-            {"stated": round(float(score[group].mean()), 6), "observed": round(float(fraud[group].mean()), 6)}
-            for group in groups
-        ],
+        "calibration": _reliability(fraud, score),
     }
+
+
+def _reliability(fraud: npt.NDArray[np.float64], score: npt.NDArray[np.float64]) -> list[dict[str, float]]:
+    """Return mean score and share of frauds of each tenth of the score range that is not nearly empty."""
+    tenth = np.minimum((score * 10).astype(np.int64), 9)
+    groups = (np.flatnonzero(tenth == each) for each in range(10))
+    return [
+        {"stated": round(float(score[rows].mean()), 6), "observed": round(float(fraud[rows].mean()), 6)}
+        for rows in groups
+        if rows.size >= _RELIABILITY_ROWS_MIN
+    ]
 
 
 def _rounded(values: npt.NDArray[np.float64]) -> list[float]:

@@ -106,8 +106,7 @@ def _plots(content: dict[str, Any], measured: dict[str, Any]) -> str:
     ]
     roc = [Line([(0, 0), (1, 1)], "chance"), Line([(0, 0), *_zip(curves["fpr"], curves["recall"])], "model")]
     stated = [(point["stated"], point["observed"]) for point in curves["calibration"]]
-    top = max([0.01, *(max(point) for point in stated)])
-    reliability = [Line([(0, 0), (top, top)], "chance"), Line(stated, "model", dots=True)]
+    reliability = [Line([(0, 0), (1, 1)], "chance"), Line(stated, "model", dots=True)]
     histogram = curves["histogram"]
     both = [(histogram["genuine"], "genuine"), (histogram["fraud"], "fraud")]
     marks = [policy["review_from"], policy["block_from"]]
@@ -116,8 +115,8 @@ def _plots(content: dict[str, Any], measured: dict[str, Any]) -> str:
          lines("Precision and recall", "recall", "precision", precision)),
         ("ROC", "Share of frauds found against share of genuine transactions disturbed.",
          lines("ROC", "false positive rate", "recall", roc)),
-        ("Calibration", "A dot on the dashed line: where the score says 10%, one in ten is fraud.",
-         lines("Calibration", "stated probability", "observed share", reliability, maximum=top)),
+        ("Calibration", "A dot per tenth of the scores. On the dashed line, 30% stated means 30% fraud.",
+         lines("Calibration", "stated probability", "observed share", reliability)),
         ("Scores", "Logarithmic. Dashed: where review and block begin. <span class='key'>"
          "<i style='background:var(--good)'></i>genuine<i style='background:var(--bad)'></i>fraud</span>",
          bars("Scores", "score", both, marks)),
