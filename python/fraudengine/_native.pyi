@@ -10,13 +10,20 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+__all__ = ["Engine", "Ensemble", "SyntheticStream", "__version__", "catalogue_features", "catalogue_hash"]
+
 __version__: str
 
-def catalogue_features() -> list[tuple[str, str, str, str, str, str]]: ...
-def catalogue_hash() -> str: ...
+def catalogue_features() -> list[tuple[str, str, str, str, str, str]]:
+    """Return name, entity, group, window, unit and meaning of each feature, in column order."""
+
+def catalogue_hash() -> str:
+    """Return the hash of everything that gives feature values their meaning."""
 
 @final
 class Engine:
+    """The fold over transactions and labels; see `fraudengine.engine.Engine`."""
+
     def __new__(
         cls,
         *,

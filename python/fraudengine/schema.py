@@ -87,7 +87,12 @@ COLUMNS: Final = (
     _column("device_id", pl.String(), "device or browser; missing: not known"),
     _column("merchant_id", pl.String(), "merchant or terminal that is paid; missing: not known"),
     _column("ip_address", pl.String(), "address the payment came from; missing: not known"),
-    _column("amount_minor", pl.Int64(), "amount in minor units of the currency, 1 to 10^11", required=True),
+    _column(
+        "amount_minor",
+        pl.Int64(),
+        "amount in minor units of the currency, 0 (an account verification) to 10^11",
+        required=True,
+    ),
     _column("currency", pl.String(), "ISO 4217 code; missing: the engine's reference currency"),
     _column("channel", pl.String(), f"one of {', '.join(CHANNELS)}; missing: not known"),
     _column("merchant_category", pl.Int32(), "ISO 18245 code, 0 to 9999; missing: not known"),

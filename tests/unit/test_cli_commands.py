@@ -50,7 +50,7 @@ def test_validate_prints_a_table_and_writes_the_refused_values(
     history: Path, tmp_path: Path, capsys: Captured
 ) -> None:
     assert run("validate", history, "--rejected", tmp_path / "bad.csv") == ExitCode.OK
-    assert "must be positive" in capsys.readouterr().out
+    assert "must not be negative" in capsys.readouterr().out
     assert pl.read_csv(tmp_path / "bad.csv")["row"].to_list() == [2, 3]
 
 

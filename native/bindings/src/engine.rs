@@ -25,6 +25,9 @@ use crate::workers::Pool;
 
 const THREADS_MAX: usize = 64;
 
+// Written out in the signature, where the stub's test can read them.
+const _: () = assert!(LATENESS_DEFAULT.0 == 3_600_000_000 && ENTITIES_DEFAULT == 8_388_608);
+
 /// See `_native.pyi`.
 #[pyclass(name = "Engine", module = "fraudengine._native", frozen)]
 pub struct PyEngine {
@@ -44,7 +47,7 @@ struct Inner {
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (*, lateness_micros=LATENESS_DEFAULT.0, entities_max=ENTITIES_DEFAULT, reference_currency="EUR", rates=None, threads=1))]
+    #[pyo3(signature = (*, lateness_micros=3_600_000_000, entities_max=8_388_608, reference_currency="EUR", rates=None, threads=1))]
     fn new(
         lateness_micros: i64,
         entities_max: usize,

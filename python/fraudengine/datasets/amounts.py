@@ -90,8 +90,10 @@ def parse_amount(value: object, digits: int) -> tuple[int | None, str]:
         return None, "is not a number"
     if not number.is_finite():
         return None, "is not a finite number"
-    if number <= 0:
-        return None, "must be positive"
+    if number < 0:
+        return None, "must not be negative"
+    if number == 0:
+        return 0, ""
     if number.adjusted() + digits > 12:
         return None, f"is above the limit of {AMOUNT_MINOR_MAX} minor units"
     if number.adjusted() + digits < 0:
@@ -123,7 +125,7 @@ def amounts_to_minor(amounts: pl.Series, digits: pl.Series) -> pl.Series:
     Returns
     -------
     polars.Series
-        Int64, 1 to `AMOUNT_MINOR_MAX`; null where the value is missing or cannot be converted by the
+        Int64, 0 to `AMOUNT_MINOR_MAX`; null where the value is missing or cannot be converted by the
         columnar path. `parse_amount` decides those.
     """
     frame = pl.DataFrame({"amount": amounts, "digits": digits})
@@ -133,7 +135,7 @@ def amounts_to_minor(amounts: pl.Series, digits: pl.Series) -> pl.Series:
         minor = _from_integer(pl.col("amount"))
     else:
         minor = _from_text(pl.col("amount").cast(pl.String, strict=False))
-    checked = pl.when(minor.is_between(1, AMOUNT_MINOR_MAX)).then(minor)
+    checked = pl.when(minor.is_between(0, AMOUNT_MINOR_MAX)).then(minor)
     return frame.select(checked.cast(pl.Int64).alias("amount_minor")).to_series()
 
 
@@ -144,7 +146,7 @@ def _factor() -> pl.Expr:
 
 def _from_integer(amount: pl.Expr) -> pl.Expr:
     # Bounded before the product, which wraps around silently.
-    bounded = pl.when(amount.is_between(1, AMOUNT_MINOR_MAX)).then(amount)
+    bounded = pl.when(amount.is_between(0, AMOUNT_MINOR_MAX)).then(amount)
     return bounded.cast(pl.Int64, strict=False) * _factor()
 
 
@@ -157,7 +159,7 @@ def _from_float(amount: pl.Expr, *, is_float32: bool) -> pl.Expr:
         exact = (back.cast(pl.Float32) == amount) & (minor <= _FLOAT32_EXACT_MAX)
     else:
         exact = (back - amount).abs() <= amount * _FLOAT_NOISE
-    return pl.when(exact & minor.is_between(1, AMOUNT_MINOR_MAX)).then(minor).cast(pl.Int64, strict=False)
+    return pl.when(exact & minor.is_between(0, AMOUNT_MINOR_MAX)).then(minor).cast(pl.Int64, strict=False)
 
 
 def _from_text(text: pl.Expr) -> pl.Expr:
