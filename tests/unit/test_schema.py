@@ -50,7 +50,9 @@ def proto_dtype(field: FieldDescriptorProto) -> pl.DataType:
 
 
 def described(field: FieldDescriptorProto) -> tuple[str, pl.DataType, bool]:
-    return field.name, proto_dtype(field), not field.proto3_optional
+    # The amount is required but has explicit presence, since zero is a value.
+    required = not field.proto3_optional or field.name == "amount_minor"
+    return field.name, proto_dtype(field), required
 
 
 def test_transaction_fields_equal_the_columns(files: dict[str, FileDescriptorProto]) -> None:

@@ -102,10 +102,8 @@ def test_no_single_field_separates_fraud(history: pl.DataFrame) -> None:
         assert max(area, 1 - area) < 0.75, name
     for field in ("customer_id", "merchant_id", "device_id", "ip_address", "card_id"):
         shapes = history.select(pl.col(field).str.replace_all("[0-9a-f]", "x"), "is_fraud").drop_nulls()
-        rates = (
-            shapes.filter(pl.col(field).str.len_chars() < 30).group_by(field).agg(pl.col("is_fraud").mean())
-        )
-        assert rates["is_fraud"].max() < 0.1, f"the spelling of {field} gives fraud away"
+        rates = shapes.group_by(field).agg(pl.col("is_fraud").mean())
+        assert rates["is_fraud"].to_numpy().max() < 0.1, f"the spelling of {field} gives fraud away"
 
 
 def test_honest_customers_have_a_rhythm(history: pl.DataFrame) -> None:

@@ -95,7 +95,11 @@ impl PyEngine {
 
     /// Decides with this ensemble from the next row on; returns the name of the backend.
     #[pyo3(signature = (ensemble, *, slope, intercept, review_from, block_from, backend="auto", booster_library=None, forest_library=None))]
-    #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
+    #[allow(
+        clippy::too_many_arguments,
+        clippy::needless_pass_by_value,
+        reason = "keyword arguments of a Python method, converted to owned values"
+    )]
     fn activate(
         &self,
         py: Python<'_>,

@@ -116,7 +116,9 @@ fn texts(rows: &[Row], bytes: usize, write: impl Fn(&Row, &mut Vec<u8>) -> bool)
 
 fn names(rows: &[Row], name: impl Fn(&Row) -> Option<&'static str>) -> ArrayRef {
     let mut column = StringBuilder::with_capacity(rows.len(), 8 * rows.len());
-    rows.iter().for_each(|row| column.append_option(name(row)));
+    for row in rows {
+        column.append_option(name(row));
+    }
     Arc::new(column.finish())
 }
 

@@ -43,8 +43,9 @@ impl History {
         while self.exact.front().is_some_and(|e| e.time <= reachable) {
             self.exact.pop_front();
         }
-        if self.exact.len() == EXACT_EVENTS_MAX {
-            let oldest = self.exact.pop_front().unwrap();
+        if self.exact.len() == EXACT_EVENTS_MAX
+            && let Some(oldest) = self.exact.pop_front()
+        {
             self.paned.push((oldest, WINDOWS.map(|width| oldest.time > newest - width.0)));
         }
         let pane = WINDOWS[4].0 / PANES_PER_WINDOW;

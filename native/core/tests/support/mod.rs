@@ -62,10 +62,10 @@ pub fn history(seed: u64, rows: usize) -> (Vec<Transaction>, Vec<(usize, Label)>
             time: EventTimeMicros(now - late),
             amount: AmountMinor(draws.below(50_000) as i64),
             entities,
-            place: draws.chance(60).then(|| Place { latitude: 40.0, longitude: (row % 90) as f32 }),
+            place: draws.chance(60).then_some(Place { latitude: 40.0, longitude: (row % 90) as f32 }),
             channel: draws.chance(80).then_some(Channel::Ecommerce),
-            category: draws.chance(80).then(|| (row % 12) as u16),
-            country: draws.chance(70).then(|| 1 + (row % 5) as u16),
+            category: draws.chance(80).then_some((row % 12) as u16),
+            country: draws.chance(70).then_some(1 + (row % 5) as u16),
         };
         transactions.push(transaction);
         if draws.chance(6) {
