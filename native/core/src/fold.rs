@@ -14,7 +14,7 @@ use crate::event::{Label, Transaction};
 use crate::feature::{SharedRows, catalogue};
 use crate::limits::SLAB_COUNT;
 use crate::units::EntityKey;
-use crate::window::{Slab, Table};
+use crate::window::{Slab, SlotHint, Table};
 use crate::workers::Workers;
 
 /// How many transactions ahead the index, the slot and the events of a key are asked for.
@@ -51,32 +51,43 @@ impl Update<'_> {
 
     fn walk<P: Profile>(&self, share: &mut Share<'_, P>) {
         let mut labels = self.batch.labels.iter().peekable();
+        let mut hints = [SlotHint::NONE; AHEAD[1].next_power_of_two()];
+        for first in 0..AHEAD[1].min(self.batch.transactions.len()) {
+            hints[first % hints.len()] = self.hint(share, first);
+        }
         for (row, transaction) in self.batch.transactions.iter().enumerate() {
             while let Some((_, label)) = labels.next_if(|(before, _)| *before as usize <= row) {
                 Self::learn(share, label);
             }
-            self.prefetch(share, row);
+            let hint = hints[row % hints.len()];
+            self.prefetch(share, row, &mut hints);
             let Some(key) = transaction.entity(P::KIND) else { continue };
             if let Some(slab) = &mut share.0[Table::<P>::slab_of(key)] {
-                self.observe(slab, key, row, transaction);
+                self.observe(slab, key, hint, row, transaction);
             }
         }
         labels.for_each(|(_, label)| Self::learn(share, label));
     }
 
-    fn prefetch<P: Profile>(&self, share: &Share<'_, P>, row: usize) {
-        let key_at = |ahead: usize| {
-            let key = self.batch.transactions.get(row + ahead)?.entity(P::KIND)?;
-            Some((share.0[Table::<P>::slab_of(key)].as_ref()?, key))
-        };
-        if let Some((slab, key)) = key_at(AHEAD[0]) {
+    /// The slab of a row's key, if this worker has it.
+    fn place<'s, P: Profile>(&self, share: &'s Share<'_, P>, row: usize) -> Option<(&'s Slab<P>, EntityKey)> {
+        let key = self.batch.transactions.get(row)?.entity(P::KIND)?;
+        Some((share.0[Table::<P>::slab_of(key)].as_deref()?, key))
+    }
+
+    fn hint<P: Profile>(&self, share: &Share<'_, P>, row: usize) -> SlotHint {
+        self.place(share, row).map_or(SlotHint::NONE, |(slab, key)| slab.prefetch_slot(key))
+    }
+
+    /// Asks for the index of a row far ahead, the slot of a nearer one, the events of the nearest.
+    fn prefetch<P: Profile>(&self, share: &Share<'_, P>, row: usize, hints: &mut [SlotHint]) {
+        if let Some((slab, key)) = self.place(share, row + AHEAD[0]) {
             slab.prefetch_index(key);
         }
-        if let Some((slab, key)) = key_at(AHEAD[1]) {
-            slab.prefetch_slot(key);
-        }
-        if let Some((slab, key)) = key_at(AHEAD[2]) {
-            slab.prefetch_block(key);
+        hints[(row + AHEAD[1]) % hints.len()] = self.hint(share, row + AHEAD[1]);
+        let near = row + AHEAD[2];
+        if let Some((slab, _)) = self.place(share, near) {
+            slab.prefetch_block(hints[near % hints.len()]);
         }
     }
 
@@ -90,7 +101,14 @@ impl Update<'_> {
         }
     }
 
-    fn observe<P: Profile>(&self, slab: &mut Slab<P>, key: EntityKey, row: usize, transaction: &Transaction) {
+    fn observe<P: Profile>(
+        &self,
+        slab: &mut Slab<P>,
+        key: EntityKey,
+        hint: SlotHint,
+        row: usize,
+        transaction: &Transaction,
+    ) {
         // Relaxed: a flag of this row that matters here was set in an earlier phase, and joining the
         // workers between the phases orders it before this load.
         let flags = self.flags[row].load(Ordering::Relaxed);
@@ -99,7 +117,7 @@ impl Update<'_> {
         }
         let mut outsider;
         let entity = if flags & flag::LATE == 0 {
-            slab.get_or_insert(key, transaction.time.0)
+            slab.get_or_insert_at(hint, key, transaction.time.0)
         } else {
             outsider = slab.get(key).cloned().unwrap_or_default();
             &mut outsider

@@ -22,5 +22,5 @@ pub use fraud_log::{FraudLog, FraudView, KnownFraud, REPORT_WINDOWS};
 pub use log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, Event, EventLog, TAG_COUNT, Wanted};
 pub use panes::PaneRings;
 pub use prefetch::prefetch;
-pub use table::{Entity, Slab, SlabStats, Table};
+pub use table::{Entity, Slab, SlabStats, SlotHint, Table};
 pub use view::WindowView;

@@ -165,7 +165,7 @@ impl<P: Profile> Table<P> {
         out.u64(slab.stats.expired);
         out.u32(slab.free.len() as u32);
         slab.free.iter().for_each(|&slot| out.u32(slot));
-        let slots = slab.chunks.iter().flatten();
+        let slots = slab.iter_slots();
         out.u32(slots.clone().count() as u32);
         for slot in slots {
             out.u64(slot.key.map_or(0, EntityKey::get));
@@ -206,7 +206,7 @@ impl<P: Profile> Slab<P> {
     fn check_free(&self) -> Result<(), SnapshotError> {
         let mut free = self.free.clone();
         free.sort_unstable();
-        let keyless = self.chunks.iter().flatten().enumerate();
+        let keyless = self.iter_slots().enumerate();
         let keyless = keyless.filter(|(_, slot)| slot.key.is_none()).map(|(at, _)| at as u32);
         if keyless.eq(free.iter().copied()) {
             Ok(())

@@ -24,10 +24,19 @@ pub trait Entity: Default {
     fn prefetch(&self);
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Slot<E> {
     pub(super) key: Option<EntityKey>,
     pub(super) entity: E,
+}
+
+/// Where an entity probably is; see [`Slab::prefetch_slot`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotHint(u32);
+
+impl SlotHint {
+    /// Nowhere.
+    pub const NONE: Self = Self(u32::MAX);
 }
 
 /// Counters of one slab.
@@ -44,7 +53,10 @@ pub struct SlabStats {
 pub struct Slab<E> {
     /// Open addressing, linear probing: key's high half above, slot + 1 below; zero is free.
     pub(super) index: Vec<u64>,
-    pub(super) chunks: Vec<Vec<Slot<E>>>,
+    /// Slots in pieces that never move; those from `slots` on are not used yet.
+    pub(super) chunks: Vec<Box<[Slot<E>; CHUNK]>>,
+    /// Slots ever used, live or free.
+    pub(super) slots: usize,
     pub(super) free: Vec<u32>,
     /// Where the next eviction or expiry looks first.
     pub(super) hand: u32,
@@ -57,6 +69,7 @@ impl<E: Entity> Slab<E> {
         Self {
             index: vec![0; 16],
             chunks: Vec::new(),
+            slots: 0,
             free: Vec::new(),
             hand: 0,
             capacity,
@@ -64,14 +77,9 @@ impl<E: Entity> Slab<E> {
         }
     }
 
-    /// Slots ever used, live or free.
-    fn slots(&self) -> usize {
-        self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
-    }
-
     /// Live entities.
     pub fn len(&self) -> usize {
-        self.slots() - self.free.len()
+        self.slots - self.free.len()
     }
 
     /// Whether there are none.
@@ -134,14 +142,14 @@ impl<E: Entity> Slab<E> {
     #[inline(never)]
     fn insert(&mut self, key: EntityKey, now: i64) -> usize {
         self.expire_some(now);
-        if self.free.is_empty() && self.slots() >= self.capacity {
+        if self.free.is_empty() && self.slots >= self.capacity {
             self.evict_one();
         }
         let slot = if let Some(slot) = self.free.pop() {
             slot as usize
         } else {
-            self.push_slot(Slot { key: None, entity: E::default() });
-            self.slots() - 1
+            self.push_slot(Slot::default());
+            self.slots - 1
         };
         self.slot_mut(slot).key = Some(key);
         if (self.len() + 1) * 2 > self.index.len() {
@@ -153,11 +161,16 @@ impl<E: Entity> Slab<E> {
     }
 
     pub(super) fn push_slot(&mut self, slot: Slot<E>) {
-        if self.slots().is_multiple_of(CHUNK) {
-            self.chunks.push(Vec::with_capacity(CHUNK));
+        if self.slots.is_multiple_of(CHUNK) {
+            self.chunks.push(Box::new(std::array::from_fn(|_| Slot::default())));
         }
-        let chunk = self.chunks.last_mut().expect("a chunk was just made when none had room");
-        chunk.push(slot);
+        self.slots += 1;
+        *self.slot_mut(self.slots - 1) = slot;
+    }
+
+    /// The slots ever used, in order.
+    pub(super) fn iter_slots(&self) -> impl Iterator<Item = &Slot<E>> + Clone {
+        self.chunks.iter().flat_map(|chunk| chunk.iter()).take(self.slots)
     }
 
     fn index_insert(&mut self, key: EntityKey, slot: usize) {
@@ -171,7 +184,7 @@ impl<E: Entity> Slab<E> {
 
     pub(super) fn rebuild_index(&mut self, len: usize) {
         self.index = vec![0; len];
-        for slot in 0..self.slots() {
+        for slot in 0..self.slots {
             if let Some(key) = self.slot(slot).key {
                 self.index_insert(key, slot);
             }
@@ -202,13 +215,13 @@ impl<E: Entity> Slab<E> {
     fn remove(&mut self, slot: usize) {
         if let Some(key) = self.slot(slot).key {
             self.index_remove(key, slot);
-            *self.slot_mut(slot) = Slot { key: None, entity: E::default() };
+            *self.slot_mut(slot) = Slot::default();
             self.free.push(slot as u32);
         }
     }
 
     fn evict_one(&mut self) {
-        let slots = self.slots();
+        let slots = self.slots;
         let start = self.hand as usize;
         let victim = (0..EVICTION_SAMPLE.min(slots))
             .map(|step| (start + step) % slots)
@@ -221,7 +234,7 @@ impl<E: Entity> Slab<E> {
     }
 
     fn expire_some(&mut self, now: i64) {
-        let slots = self.slots();
+        let slots = self.slots;
         for _ in 0..EXPIRY_SAMPLE.min(slots) {
             let slot = self.hand as usize % slots;
             self.hand = ((slot + 1) % slots) as u32;
@@ -237,29 +250,47 @@ impl<E: Entity> Slab<E> {
         prefetch(&raw const self.index[self.home(key)]);
     }
 
-    /// Starts loading the slot of a key, given that its index line has arrived.
-    pub fn prefetch_slot(&self, key: EntityKey) {
-        let word = self.index[self.home(key)];
-        if word != 0 {
-            let slot: *const Slot<E> = self.slot((word as u32 - 1) as usize);
-            for line in 0..size_of::<Slot<E>>().div_ceil(64) {
-                prefetch(slot.cast::<u8>().wrapping_add(64 * line));
+    /// Where the entity of a key probably is, given that its index line has arrived; starts loading it.
+    ///
+    /// A hint may be wrong (the slot's key is not looked at) or outdated when it is used: it saves a
+    /// search where it is right and costs one comparison where it is not.
+    pub fn prefetch_slot(&self, key: EntityKey) -> SlotHint {
+        let mask = self.index.len() - 1;
+        let mut at = self.home(key);
+        while self.index[at] != 0 {
+            if self.index[at] >> 32 == key.get() >> 32 {
+                let slot = self.index[at] as u32 - 1;
+                let start: *const Slot<E> = self.slot(slot as usize);
+                for line in 0..size_of::<Slot<E>>().div_ceil(64) {
+                    prefetch(start.cast::<u8>().wrapping_add(64 * line));
+                }
+                return SlotHint(slot);
             }
+            at = (at + 1) & mask;
+        }
+        SlotHint::NONE
+    }
+
+    /// Starts loading the heap memory of an entity, given that its slot has arrived.
+    pub fn prefetch_block(&self, hint: SlotHint) {
+        if (hint.0 as usize) < self.slots {
+            self.slot(hint.0 as usize).entity.prefetch();
         }
     }
 
-    /// Starts loading the event block of a key, given that its slot has arrived.
-    pub fn prefetch_block(&self, key: EntityKey) {
-        let word = self.index[self.home(key)];
-        if word != 0 {
-            self.slot((word as u32 - 1) as usize).entity.prefetch();
+    /// [`get_or_insert`](Self::get_or_insert) with a hint.
+    pub fn get_or_insert_at(&mut self, hint: SlotHint, key: EntityKey, now: i64) -> &mut E {
+        let hinted = hint.0 as usize;
+        if hinted < self.slots && self.slot(hinted).key == Some(key) {
+            return &mut self.slot_mut(hinted).entity;
         }
+        self.get_or_insert(key, now)
     }
 
     /// Bytes of memory held: index, slots and heap blocks.
     pub fn bytes(&self) -> usize {
-        let slots: usize = self.chunks.iter().map(|chunk| chunk.capacity() * size_of::<Slot<E>>()).sum();
-        let heap: usize = self.chunks.iter().flatten().map(|slot| slot.entity.heap_bytes()).sum();
+        let slots = self.chunks.len() * size_of::<[Slot<E>; CHUNK]>();
+        let heap: usize = self.iter_slots().map(|slot| slot.entity.heap_bytes()).sum();
         slots + heap + self.index.capacity() * 8 + self.free.capacity() * 4
     }
 }
