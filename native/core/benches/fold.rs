@@ -17,7 +17,8 @@ use fraudengine_core::{Batch, Engine, EngineConfig, Output};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const CUSTOMERS: u64 = 100_000;
+/// Populations: state that fits the last-level cache, and state that does not.
+const POPULATIONS: [u64; 2] = [10_000, 100_000];
 /// Events a day of one customer: what the default synthetic history has.
 const DAILY: f64 = 0.7;
 const DAY: f64 = 86_400e6;
@@ -45,6 +46,7 @@ fn key(kind: u64, number: u64) -> EntityKey {
 
 /// Transactions in time order at the given rate of the whole population.
 struct Source {
+    customers: u64,
     draws: Draws,
     time: f64,
     number: u64,
@@ -57,11 +59,11 @@ impl Source {
 
     fn one(&mut self) -> Transaction {
         let draws = &mut self.draws;
-        self.time += DAY / (CUSTOMERS as f64 * DAILY);
+        self.time += DAY / (self.customers as f64 * DAILY);
         self.number += 1;
-        let customer = draws.next() % CUSTOMERS;
-        // A power law: the first of 20,000 merchants take a large share.
-        let merchant = (20_000.0 * draws.unit().powi(3)) as u64;
+        let customer = draws.next() % self.customers;
+        // A power law: the first of the merchants take a large share.
+        let merchant = (self.customers as f64 / 5.0 * draws.unit().powi(3)) as u64;
         let ip = if draws.unit() < 0.3 { draws.next() % 500 } else { 1_000 + customer };
         Transaction {
             id: key(9, self.number),
@@ -83,32 +85,35 @@ impl Source {
 }
 
 fn fold(criterion: &mut Criterion) {
-    let mut source = Source { draws: Draws(1), time: 0.0, number: 0 };
-    let mut engine = Engine::new(EngineConfig::default());
-    let mut out = Output::default();
-    let warm = (31.0 * DAILY * CUSTOMERS as f64) as usize / BATCH_MAX;
-    for _ in 0..warm {
-        let batch = source.batch();
-        engine.process_batch(Batch { transactions: &batch, labels: &[] }, None, &Inline, &mut out);
-    }
-    let bytes: usize = engine.tables().iter().map(|table| table.bytes).sum();
-    let customer = engine.tables()[0];
-    println!(
-        "state: {} bytes per customer in its own table, {} in all tables",
-        customer.bytes / customer.entities,
-        bytes / customer.entities
-    );
-    let mut group = criterion.benchmark_group("fold");
+    let mut group = criterion.benchmark_group("five_entities_all_features");
     group.throughput(Throughput::Elements(BATCH_MAX as u64));
-    group.bench_function("five_entities_all_features", |bencher| {
-        bencher.iter_batched(
-            || source.batch(),
-            |batch| {
-                engine.process_batch(Batch { transactions: &batch, labels: &[] }, None, &Inline, &mut out);
-            },
-            BatchSize::LargeInput,
+    for customers in POPULATIONS {
+        let mut source = Source { customers, draws: Draws(1), time: 0.0, number: 0 };
+        let mut engine = Engine::new(EngineConfig::default());
+        let mut out = Output::default();
+        let warm = (31.0 * DAILY * customers as f64) as usize / BATCH_MAX;
+        for _ in 0..warm {
+            let batch = source.batch();
+            engine.process_batch(Batch { transactions: &batch, labels: &[] }, None, &Inline, &mut out);
+        }
+        let bytes: usize = engine.tables().iter().map(|table| table.bytes).sum();
+        let table = engine.tables()[0];
+        println!(
+            "{customers} customers: {} bytes each in their own table, {} in all tables",
+            table.bytes / table.entities,
+            bytes / table.entities
         );
-    });
+        group.bench_function(customers.to_string(), |bencher| {
+            bencher.iter_batched(
+                || source.batch(),
+                |batch| {
+                    let batch = Batch { transactions: &batch, labels: &[] };
+                    engine.process_batch(batch, None, &Inline, &mut out);
+                },
+                BatchSize::LargeInput,
+            );
+        });
+    }
     group.finish();
 }
 

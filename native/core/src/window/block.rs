@@ -18,10 +18,13 @@ const _: () = assert!(CAPACITIES[CAPACITIES.len() - 1] as usize * 8 >= crate::li
 /// Blocks up to this capacity are prefetched whole: twelve cache lines.
 const PREFETCH_WHOLE: usize = 32;
 
+/// Of a larger block, this many of the newest tags are asked for: eight cache lines.
+const TAGS_AHEAD: usize = 128;
+
 /// See the module's text.
 #[derive(Clone, Debug, Default)]
 pub struct EventBlock {
-    /// `3 * capacity` words: times, amounts, tags (first tag in the low half).
+    /// `3 * capacity` words: times, amounts, first tags, second tags (two to a word).
     words: Box<[u64]>,
     start: u16,
     end: u16,
@@ -56,11 +59,16 @@ impl EventBlock {
             (0..3 * capacity).step_by(8).for_each(ask);
             return;
         }
-        for column in 0..3 {
+        for column in 0..2 {
             ask(column * capacity + self.end as usize);
             for &tail in tails {
                 ask(column * capacity + (self.start + tail) as usize);
             }
+        }
+        // Distinct counts search the newest tags; sixteen of them share a line.
+        let newest = (self.end as usize).saturating_sub(TAGS_AHEAD)..=self.end as usize;
+        for column in 4..6 {
+            newest.clone().step_by(16).for_each(|at| ask((column * capacity + at) / 2));
         }
     }
 
@@ -79,9 +87,19 @@ impl EventBlock {
         self.column(1)
     }
 
-    /// Tags: first in the low half, second in the high half; zero is absent.
-    pub fn tags(&self) -> &[u64] {
-        self.column(2)
+    /// Tags of one kind (0 or 1); zero is absent.
+    pub fn tags(&self, which: usize) -> &[u32] {
+        let base = which * self.capacity();
+        &self.tag_words()[base + self.start as usize..base + self.end as usize]
+    }
+
+    fn tag_words(&self) -> &[u32] {
+        bytemuck::cast_slice(&self.words[2 * self.capacity()..])
+    }
+
+    fn tag_words_mut(&mut self) -> &mut [u32] {
+        let base = 2 * self.capacity();
+        bytemuck::cast_slice_mut(&mut self.words[base..])
     }
 
     /// Time of one event.
@@ -94,15 +112,10 @@ impl EventBlock {
         self.words[self.capacity() + self.start as usize + at] as i64
     }
 
-    /// Tag word of one event.
-    pub fn tag(&self, at: usize) -> u64 {
-        self.words[2 * self.capacity() + self.start as usize + at]
-    }
-
     /// Marks one tag (0 or 1) of an event as occurring again later.
     pub fn supersede(&mut self, at: usize, which: usize) {
-        let index = 2 * self.capacity() + self.start as usize + at;
-        self.words[index] |= u64::from(SUPERSEDED) << (32 * which);
+        let index = which * self.capacity() + self.start as usize + at;
+        self.tag_words_mut()[index] |= SUPERSEDED;
     }
 
     /// Number of events at or before a time.
@@ -111,18 +124,17 @@ impl EventBlock {
     }
 
     /// Inserts an event so that it stands at `at`; the later ones move up.
-    pub fn insert(&mut self, at: usize, time: i64, amount: i64, tags: u64) {
+    pub fn insert(&mut self, at: usize, time: i64, amount: i64, tags: [u32; 2]) {
         if self.end as usize == self.capacity() {
             self.make_room();
         }
         let capacity = self.capacity();
         let (from, end) = (self.start as usize + at, self.end as usize);
-        for (column, value) in [time as u64, amount as u64, tags].into_iter().enumerate() {
-            let base = column * capacity;
-            if from < end {
-                self.words.copy_within(base + from..base + end, base + from + 1);
-            }
-            self.words[base + from] = value;
+        for (column, value) in [time as u64, amount as u64].into_iter().enumerate() {
+            insert_at(&mut self.words[column * capacity..][..capacity], from, end, value);
+        }
+        for (column, tag) in tags.into_iter().enumerate() {
+            insert_at(&mut self.tag_words_mut()[column * capacity..][..capacity], from, end, tag);
         }
         self.end += 1;
     }
@@ -142,22 +154,34 @@ impl EventBlock {
     fn make_room(&mut self) {
         let (start, len, capacity) = (self.start as usize, self.len(), self.capacity());
         if start * 8 >= len && start > 0 {
-            for column in 0..3 {
-                let base = column * capacity;
-                self.words.copy_within(base + start..base + start + len, base);
+            for column in 0..2 {
+                self.words[column * capacity..][..capacity].copy_within(start..start + len, 0);
+            }
+            for column in 0..2 {
+                self.tag_words_mut()[column * capacity..][..capacity].copy_within(start..start + len, 0);
             }
         } else {
             let larger = CAPACITIES.iter().map(|&each| each as usize).find(|&each| each > capacity);
             let larger = larger.expect("a log spills to panes before it outgrows the largest block");
-            let mut words = vec![0; 3 * larger].into_boxed_slice();
-            for column in 0..3 {
-                words[column * larger..column * larger + len].copy_from_slice(self.column(column));
+            let mut grown = Self { words: vec![0; 3 * larger].into_boxed_slice(), start: 0, end: len as u16 };
+            grown.words[..len].copy_from_slice(self.times());
+            grown.words[larger..larger + len].copy_from_slice(self.amounts());
+            for which in 0..2 {
+                grown.tag_words_mut()[which * larger..][..len].copy_from_slice(self.tags(which));
             }
-            self.words = words;
+            *self = grown;
         }
         self.start = 0;
         self.end = len as u16;
     }
+}
+
+/// Puts a value at `at` of the first `end` values of a column; the later ones move up.
+fn insert_at<T: Copy>(column: &mut [T], at: usize, end: usize, value: T) {
+    if at < end {
+        column.copy_within(at..end, at + 1);
+    }
+    column[at] = value;
 }
 
 #[cfg(test)]
@@ -168,17 +192,21 @@ mod tests {
     fn events_stay_sorted_through_growth_sliding_and_late_insertion() {
         let mut block = EventBlock::default();
         for time in 0..500_i64 {
-            block.insert(block.len(), 10 * time, time, 0);
+            block.insert(block.len(), 10 * time, time, [time as u32, 7]);
             if time % 3 == 0 && time > 20 {
                 block.drop_front(1);
             }
             if time % 7 == 0 && time > 20 {
                 let late = 10 * time - 35;
-                block.insert(block.count_until(late), late, -1, 0);
+                block.insert(block.count_until(late), late, -1, [0, 0]);
             }
         }
         assert!(block.times().windows(2).all(|pair| pair[0] <= pair[1]));
         assert_eq!(block.times().len(), block.len());
+        for at in 0..block.len() {
+            let (amount, tags) = (block.amount(at), [block.tags(0)[at], block.tags(1)[at]]);
+            assert_eq!(tags, if amount < 0 { [0, 0] } else { [amount as u32, 7] });
+        }
         assert!(block.heap_bytes() >= 24 * block.len());
     }
 
@@ -187,7 +215,7 @@ mod tests {
         let mut block = EventBlock::default();
         for amount in 1..=3 {
             let at = block.count_until(5);
-            block.insert(at, 5, amount, 0);
+            block.insert(at, 5, amount, [0, 0]);
         }
         assert_eq!(block.amounts(), [1, 2, 3]);
     }

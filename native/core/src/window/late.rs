@@ -72,8 +72,8 @@ impl EventLog {
 
     /// Distinct values of one tag among `[from, to)` and one more event.
     fn distinct_between(&self, from: usize, to: usize, which: usize, tag: u32) -> u32 {
-        let half = |word: &u64| (*word >> (32 * which)) as u32 & !SUPERSEDED;
-        let mut values: Vec<u32> = self.block.tags()[from..to].iter().map(half).collect();
+        let tags = &self.block.tags(which)[from..to];
+        let mut values: Vec<u32> = tags.iter().map(|&tag| tag & !SUPERSEDED).collect();
         values.push(tag);
         values.sort_unstable();
         values.dedup();
@@ -93,8 +93,8 @@ impl EventLog {
             self.spill();
             at -= 1;
         }
-        let word = self.enter_tags(event, at, inside);
-        self.block.insert(at, event.time, event.amount, word);
+        let tags = self.enter_tags(event, at, inside);
+        self.block.insert(at, event.time, event.amount, tags);
         for (window, &inside) in inside.iter().enumerate() {
             if inside {
                 self.sums[window] += event.amount;
@@ -109,14 +109,14 @@ impl EventLog {
     }
 
     /// Counts a late event's tags where they are new, marks whichever occurrence is not the last one,
-    /// and returns the event's tag word.
-    fn enter_tags(&mut self, event: &Event, at: usize, inside: [bool; WINDOW_COUNT]) -> u64 {
-        let mut word = 0;
+    /// and returns the event's tags as they are to be stored.
+    fn enter_tags(&mut self, event: &Event, at: usize, inside: [bool; WINDOW_COUNT]) -> [u32; TAG_COUNT] {
+        let mut tags = event.tags;
         for (which, last) in self.find_last(event).into_iter().enumerate() {
-            let mut tag = event.tags[which];
+            let tag = &mut tags[which];
             if last.is_some_and(|last| last >= at) {
-                tag |= SUPERSEDED;
-            } else if tag != 0 {
+                *tag |= SUPERSEDED;
+            } else if *tag != 0 {
                 for (slot, &window) in DISTINCT_WINDOWS.iter().enumerate() {
                     let counted = last.is_some_and(|last| last >= self.tails[window] as usize);
                     self.distinct[which][slot] += u16::from(inside[window] && !counted);
@@ -125,9 +125,8 @@ impl EventLog {
                     self.block.supersede(last, which);
                 }
             }
-            word |= u64::from(tag) << (32 * which);
         }
-        word
+        tags
     }
 
     /// A late event older than a full log goes straight to the panes.

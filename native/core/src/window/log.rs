@@ -48,12 +48,6 @@ pub struct Wanted {
     pub seen: bool,
 }
 
-impl Event {
-    const fn tag_word(&self) -> u64 {
-        self.tags[0] as u64 | (self.tags[1] as u64) << 32
-    }
-}
-
 /// See the module's text.
 #[derive(Clone, Debug)]
 pub struct EventLog {
@@ -202,9 +196,8 @@ impl EventLog {
             stale[slot] |= self.extremes[slot].touches(amount);
         }
         if let Some(slot) = DISTINCT_WINDOWS.iter().position(|&each| each == window) {
-            let word = self.block.tag(at);
             for which in 0..TAG_COUNT {
-                self.distinct[which][slot] -= u16::from(is_last(word, which));
+                self.distinct[which][slot] -= u16::from(is_last(self.block.tags(which)[at]));
             }
         }
     }
@@ -235,7 +228,7 @@ impl EventLog {
                 self.block.supersede(at, which);
             }
         }
-        self.block.insert(self.block.len(), event.time, event.amount, event.tag_word());
+        self.block.insert(self.block.len(), event.time, event.amount, event.tags);
         self.sums.iter_mut().for_each(|sum| *sum += event.amount);
         self.squares += i128::from(event.amount) * i128::from(event.amount);
         self.extremes.iter_mut().for_each(|extremes| extremes.add(event.amount));
@@ -265,39 +258,32 @@ impl EventLog {
     pub(super) fn find_last(&self, event: &Event) -> [Option<usize>; TAG_COUNT] {
         let from = self.tails[WIDEST_DISTINCT] as usize;
         std::array::from_fn(|which| {
-            last_with_tag(&self.block.tags()[from..], event.tags[which], which).map(|at| from + at)
+            let tags = &self.block.tags(which)[from..];
+            last_with_tag(tags, event.tags[which]).map(|at| from + at)
         })
     }
 
     /// How often each tag of `event` occurs among the events `[from, to)`.
     pub(super) fn count_tags(&self, event: &Event, from: usize, to: usize) -> [Option<u32>; TAG_COUNT] {
         std::array::from_fn(|which| {
-            let tag = event.tags[which];
-            (tag != 0).then(|| count_with_tag(&self.block.tags()[from..to], tag, which))
+            let wanted = event.tags[which];
+            let same = |&tag: &u32| u32::from(tag & !SUPERSEDED == wanted);
+            (wanted != 0).then(|| self.block.tags(which)[from..to].iter().map(same).sum())
         })
     }
 }
 
-const fn half(word: u64, which: usize) -> u32 {
-    (word >> (32 * which)) as u32
-}
-
-fn count_with_tag(tags: &[u64], tag: u32, which: usize) -> u32 {
-    tags.iter().map(|&word| u32::from(half(word, which) & !SUPERSEDED == tag)).sum()
-}
-
 /// The event with this tag that no later one supersedes; there is at most one.
-fn last_with_tag(tags: &[u64], tag: u32, which: usize) -> Option<usize> {
-    if tag == 0 {
+fn last_with_tag(tags: &[u32], wanted: u32) -> Option<usize> {
+    if wanted == 0 {
         return None;
     }
     // Most tags are new: a branch-free count over the whole slice is what the compiler makes fast.
-    let matches: u32 = tags.iter().map(|&word| u32::from(half(word, which) == tag)).sum();
-    if matches == 0 { None } else { tags.iter().rposition(|&word| half(word, which) == tag) }
+    let matches: u32 = tags.iter().map(|&tag| u32::from(tag == wanted)).sum();
+    if matches == 0 { None } else { tags.iter().rposition(|&tag| tag == wanted) }
 }
 
 /// Whether a tag is present and does not occur again later.
-pub(super) const fn is_last(word: u64, which: usize) -> bool {
-    let tag = half(word, which);
+pub(super) const fn is_last(tag: u32) -> bool {
     tag != 0 && tag & SUPERSEDED == 0
 }

@@ -22,9 +22,14 @@ impl EventLog {
     pub fn write(&self, out: &mut Writer) {
         out.i64(self.newest);
         out.u16(self.block.len() as u16);
-        for column in [self.block.times(), self.block.amounts(), self.block.tags()] {
+        for column in [self.block.times(), self.block.amounts()] {
             for &word in column {
                 out.u64(word);
+            }
+        }
+        for which in 0..TAG_COUNT {
+            for &tag in self.block.tags(which) {
+                out.u32(tag);
             }
         }
         out.u8(u8::from(self.panes.is_some()));
@@ -57,9 +62,10 @@ impl EventLog {
         let squares = self.block.amounts()[widest..].iter().map(|&amount| i128::from(amount).pow(2));
         self.squares = squares.sum();
         for (slot, &window) in DISTINCT_WINDOWS.iter().enumerate() {
-            let tags = &self.block.tags()[self.tails[window] as usize..];
+            let tail = self.tails[window] as usize;
             for which in 0..TAG_COUNT {
-                self.distinct[which][slot] = tags.iter().filter(|&&word| is_last(word, which)).count() as u16;
+                let tags = &self.block.tags(which)[tail..];
+                self.distinct[which][slot] = tags.iter().filter(|&&tag| is_last(tag)).count() as u16;
             }
         }
         self.extremes = EXTREME_WINDOWS.map(|window| self.scan_extremes(window));
@@ -72,7 +78,9 @@ fn read_block(input: &mut Reader<'_>, newest: i64) -> Result<EventBlock, Snapsho
         return Err(SnapshotError::OutOfRange { what: "events of an entity", value: len as i64 });
     }
     let mut column = || (0..len).map(|_| input.u64()).collect::<Result<Vec<_>, _>>();
-    let (times, amounts, tags) = (column()?, column()?, column()?);
+    let (times, amounts) = (column()?, column()?);
+    let mut column = || (0..len).map(|_| input.u32()).collect::<Result<Vec<_>, _>>();
+    let (first, second) = (column()?, column()?);
     let mut block = EventBlock::default();
     let mut before = EVENT_TIME_MIN.0;
     for at in 0..len {
@@ -83,7 +91,7 @@ fn read_block(input: &mut Reader<'_>, newest: i64) -> Result<EventBlock, Snapsho
         if !(0..=AMOUNT_MINOR_MAX).contains(&amount) {
             return Err(SnapshotError::OutOfRange { what: "amount", value: amount });
         }
-        block.insert(at, time, amount, tags[at]);
+        block.insert(at, time, amount, [first[at], second[at]]);
         before = time;
     }
     Ok(block)
