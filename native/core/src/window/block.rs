@@ -10,8 +10,7 @@ use super::prefetch::prefetch;
 pub const SUPERSEDED: u32 = 1 << 31;
 
 /// Capacities grow through these steps; the last one leaves room to slide above the exact bound.
-const CAPACITIES: [u16; 18] =
-    [4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 288, 432, 576];
+const CAPACITIES: [u16; 18] = [4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 288, 432, 576];
 
 // A full log at the largest capacity can always slide: it has at least an eighth of its length to spare.
 const _: () = assert!(CAPACITIES[CAPACITIES.len() - 1] as usize * 8 >= crate::limits::EXACT_EVENTS_MAX * 9);
