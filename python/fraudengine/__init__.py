@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from fraudengine._native import __version__
+from fraudengine.engine import Action, Decisions, Engine, Flag
 
-__all__ = ["__version__"]
+__all__ = ["Action", "Decisions", "Engine", "Flag", "__version__"]

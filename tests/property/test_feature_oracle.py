@@ -95,9 +95,9 @@ def test_every_feature_equals_the_oracle(seed: int) -> None:
         assert np.isfinite(expected[:, column]).sum() > 10, f"{name} is never set"
 
 
-@pytest.mark.parametrize("size", [1, 7, 500])
+@pytest.mark.parametrize("size", [1, 7, 4096])
 def test_batches_equal_the_whole(size: int) -> None:
-    history, labels = random_history(9, 1_000)
+    history, labels = random_history(9, 5_000)
     rows, verdicts = frame(history), label_frame(labels)
     whole = features.build(rows, verdicts).values
     engine = Engine(threads=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,10 @@ from fraudengine.cli.history_options import HistoryArgument, load_history, with_
 from fraudengine.cli.inspect import print_bundle
 from fraudengine.cli.values import duration, moment
 from fraudengine.datasets import ReadOptions
+from fraudengine.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fraudengine.training.thresholds import Costs
 
 __all__ = ["register"]
 
@@ -39,6 +43,15 @@ def train(
     block_fpr: Annotated[
         float, typer.Option("--block-fpr", min=0, max=1, help="Share of genuine payments to block.")
     ] = 0.001,
+    costs: Annotated[
+        str | None,
+        typer.Option(
+            "--costs",
+            metavar="REVIEW,FRICTION",
+            help="Choose thresholds by cost instead: minor units of one review, and of one genuine payment "
+            "blocked; a fraud let through costs its amount.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Same history and seed: same bundle.")] = 7,
     threads: Annotated[int, typer.Option("--threads", min=1, max=64, help="Threads to train with.")] = 2,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the bundle that is there.")] = False,
@@ -64,6 +77,7 @@ def train(
         train_span=duration(train_span),
         review_fpr=review_fpr,
         block_fpr=block_fpr,
+        costs=None if costs is None else _costs(costs),
         seed=seed,
         threads=threads,
     )
@@ -72,6 +86,18 @@ def train(
         train_bundle(history.in_time_order(), options, out=out, progress=report, replace=replace)
     print_bundle(out, as_json=as_json)
     notify([f"bundle in {out}; next: fraudengine compile {out}"])
+
+
+def _costs(text: str) -> Costs:
+    """Return the costs of `REVIEW,FRICTION`."""
+    from fraudengine.training.thresholds import Costs
+
+    parts = text.split(",")
+    try:
+        review, friction = (float(part) for part in parts)
+    except ValueError as error:
+        raise ConfigError(f"--costs is {text!r}, write two amounts in minor units: 300,2000") from error
+    return Costs(review_minor=review, friction_minor=friction)
 
 
 def register(app: typer.Typer) -> None:

@@ -68,7 +68,7 @@ impl EventBlock {
         // Distinct counts search the newest tags; sixteen of them share a line.
         let newest = (self.end as usize).saturating_sub(TAGS_AHEAD)..=self.end as usize;
         for column in 4..6 {
-            newest.clone().step_by(16).for_each(|at| ask((column * capacity + at) / 2));
+            newest.clone().step_by(16).for_each(|at| ask((column * capacity + at) >> 1));
         }
     }
 
