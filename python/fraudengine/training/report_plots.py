@@ -104,7 +104,8 @@ def bars(
     """
     highest = max((count for counts, _ in series for count in counts), default=1)
     decades = max(1, math.ceil(math.log10(max(highest, 2))))
-    y_ticks = [f"{10**step:,}" for step in range(decades + 1)]
+    # Short labels: the axis has room for four characters.
+    y_ticks = [f"{10 ** (step % 3)}{'kMG'[step // 3 - 1] if step > 2 else ''}" for step in range(decades + 1)]
     parts = _frame(title, x_label, "transactions (log)", [f"{step / 5:.1f}" for step in range(6)], y_ticks)
     for shift, (counts, style) in enumerate(series):
         width = (_x(1) - _x(0)) / len(counts)
