@@ -12,7 +12,7 @@ use crate::limits::{EVICTION_SAMPLE, EXPIRY_SAMPLE, IDLE_MAX, SLAB_COUNT};
 use crate::units::EntityKey;
 
 /// Slots allocated at a time; they never move.
-const CHUNK: usize = 64;
+const CHUNK: usize = 16;
 
 /// What a table needs to know of the state it holds.
 pub trait Entity: Default {
