@@ -8,7 +8,8 @@ use crate::customer::Customer;
 use crate::draws::Draws;
 use crate::genuine::{DAY, GENUINE_FACTOR, Habits, Moment, pay, price, usual_log_amount};
 use crate::merchant::{Market, Merchant};
-use crate::row::{Channel, Row, Typology};
+use crate::row::{Row, Typology};
+use fraudengine_core::event::Channel;
 
 const PURPOSE_CAMPAIGN: u64 = 5;
 const HOUR: f64 = 3_600e6;

@@ -7,7 +7,8 @@ use crate::catalogue::{CASH, CATEGORIES, HOURS, TRANSFER, cumulative};
 use crate::customer::Customer;
 use crate::draws::Draws;
 use crate::merchant::{Market, Merchant};
-use crate::row::{Channel, Row, Typology};
+use crate::row::{Row, Typology};
+use fraudengine_core::event::Channel;
 
 const PURPOSE_DAY: u64 = 4;
 pub(crate) const DAY: i64 = 86_400_000_000;

@@ -22,5 +22,6 @@ mod world;
 pub use arrivals::Arrivals;
 pub use catalogue::{CITIES, City};
 pub use config::{Config, ConfigError};
-pub use row::{Channel, Row, Typology};
+pub use fraudengine_core::event::Channel;
+pub use row::{Row, Typology};
 pub use world::World;

@@ -1,29 +1,6 @@
 //! One synthetic record, in integers.
 
-/// How a payment is made; the codes are those of the transaction schema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-#[allow(missing_docs, reason = "the names of the transaction schema")]
-pub enum Channel {
-    CardPresent = 0,
-    Contactless = 1,
-    Ecommerce = 2,
-    Moto = 3,
-    Atm = 4,
-    Transfer = 5,
-    Wallet = 6,
-}
-
-impl Channel {
-    /// Names in the order of the codes.
-    pub const NAMES: [&str; 7] =
-        ["card_present", "contactless", "ecommerce", "moto", "atm", "transfer", "wallet"];
-
-    /// Whether the payer stands at the merchant's.
-    pub const fn is_present(self) -> bool {
-        matches!(self, Self::CardPresent | Self::Contactless | Self::Atm)
-    }
-}
+use fraudengine_core::event::Channel;
 
 /// What really happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

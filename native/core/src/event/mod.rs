@@ -74,6 +74,11 @@ impl Channel {
     pub const NAMES: [&str; 7] =
         ["card_present", "contactless", "ecommerce", "moto", "atm", "transfer", "wallet"];
 
+    /// Whether the payer stands at the merchant's, or at a cash machine.
+    pub const fn is_present(self) -> bool {
+        matches!(self, Self::CardPresent | Self::Contactless | Self::Atm)
+    }
+
     /// The channel of a name, if it is one.
     pub fn parse(name: &str) -> Option<Self> {
         Some(match name {

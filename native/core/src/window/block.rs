@@ -10,10 +10,13 @@ use super::prefetch::prefetch;
 pub const SUPERSEDED: u32 = 1 << 31;
 
 /// Capacities grow through these steps; the last one leaves room to slide above the exact bound.
-const CAPACITIES: [u16; 18] = [4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 288, 432, 576];
+const CAPACITIES: [u16; 18] = [4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 288, 432, 580];
 
-// A full log at the largest capacity can always slide: it has at least an eighth of its length to spare.
-const _: () = assert!(CAPACITIES[CAPACITIES.len() - 1] as usize * 8 >= crate::limits::EXACT_EVENTS_MAX * 9);
+// The largest block suits a full log: its events, one more, and an eighth to spare.
+const _: () = {
+    let full = crate::limits::EXACT_EVENTS_MAX;
+    assert!(CAPACITIES[CAPACITIES.len() - 1] as usize > full + full / 8);
+};
 
 /// Blocks up to this capacity are prefetched whole: twelve cache lines.
 const PREFETCH_WHOLE: usize = 32;
@@ -149,30 +152,35 @@ impl EventBlock {
         }
     }
 
-    /// Slides the events back to the front of the block when that frees an eighth of their room, else grows it.
+    /// Makes room at the end: slides the events back to the front of the block, or moves them to a block
+    /// of the capacity that suits their number. A block whose entity has calmed down shrinks.
     #[cold]
     fn make_room(&mut self) {
         let (start, len, capacity) = (self.start as usize, self.len(), self.capacity());
-        if start * 8 >= len && start > 0 {
+        // An eighth to spare: sliding then costs a few moves per event.
+        let needed = len + 1 + len / 8;
+        let suited = CAPACITIES.iter().map(|&each| each as usize).find(|&each| each >= needed);
+        let suited = suited.expect("a log spills to panes before it outgrows the largest block");
+        if suited <= capacity && 2 * suited > capacity {
             for column in 0..2 {
                 self.words[column * capacity..][..capacity].copy_within(start..start + len, 0);
-            }
-            for column in 0..2 {
                 self.tag_words_mut()[column * capacity..][..capacity].copy_within(start..start + len, 0);
             }
+            (self.start, self.end) = (0, len as u16);
         } else {
-            let larger = CAPACITIES.iter().map(|&each| each as usize).find(|&each| each > capacity);
-            let larger = larger.expect("a log spills to panes before it outgrows the largest block");
-            let mut grown = Self { words: vec![0; 3 * larger].into_boxed_slice(), start: 0, end: len as u16 };
-            grown.words[..len].copy_from_slice(self.times());
-            grown.words[larger..larger + len].copy_from_slice(self.amounts());
-            for which in 0..2 {
-                grown.tag_words_mut()[which * larger..][..len].copy_from_slice(self.tags(which));
-            }
-            *self = grown;
+            *self = self.moved_to(suited);
         }
-        self.start = 0;
-        self.end = len as u16;
+    }
+
+    fn moved_to(&self, capacity: usize) -> Self {
+        let len = self.len();
+        let mut moved = Self { words: vec![0; 3 * capacity].into_boxed_slice(), start: 0, end: len as u16 };
+        moved.words[..len].copy_from_slice(self.times());
+        moved.words[capacity..capacity + len].copy_from_slice(self.amounts());
+        for which in 0..2 {
+            moved.tag_words_mut()[which * capacity..][..len].copy_from_slice(self.tags(which));
+        }
+        moved
     }
 }
 
@@ -208,6 +216,22 @@ mod tests {
             assert_eq!(tags, if amount < 0 { [0, 0] } else { [amount as u32, 7] });
         }
         assert!(block.heap_bytes() >= 24 * block.len());
+    }
+
+    #[test]
+    fn a_block_shrinks_when_its_entity_calms_down() {
+        let mut block = EventBlock::default();
+        for time in 0..300_i64 {
+            block.insert(block.len(), time, time, [1, 1]);
+        }
+        let busy = block.heap_bytes();
+        block.drop_front(290);
+        for time in 300..700_i64 {
+            block.insert(block.len(), time, time, [1, 1]);
+            block.drop_front(1);
+        }
+        assert!(block.heap_bytes() * 8 < busy);
+        assert_eq!(block.amounts(), (690..700).collect::<Vec<u64>>());
     }
 
     #[test]
