@@ -13,9 +13,6 @@ pub enum Action {
 }
 
 impl Action {
-    /// Names in the order of the codes.
-    pub const NAMES: [&str; 3] = ["approve", "review", "block"];
-
     /// The action's code.
     pub const fn code(self) -> u8 {
         self as u8

@@ -119,9 +119,6 @@ pub trait Profile: Entity + Clone + Send {
     /// Takes in a label.
     fn learn(&mut self, label: &Label);
 
-    /// The common part, to look at.
-    fn common(&self) -> &Common;
-
     /// Appends the entity to a snapshot.
     fn write(&self, out: &mut Writer);
 
@@ -196,10 +193,6 @@ impl Profile for CustomerState {
         self.common.learn(label);
     }
 
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
     fn write(&self, out: &mut Writer) {
         self.common.write(out);
         self.habits.write(out);
@@ -251,10 +244,6 @@ macro_rules! plain_profile {
 
             fn learn(&mut self, label: &Label) {
                 self.common.learn(label);
-            }
-
-            fn common(&self) -> &Common {
-                &self.common
             }
 
             fn write(&self, out: &mut Writer) {
