@@ -1,0 +1,5 @@
+//! The edge of fraudengine: everything that touches a network, a disk, a clock or a thread.
+//!
+//! `fraudengine-core` decides; this crate brings the records to it and takes the decisions away.
+
+pub mod wire;
