@@ -1,13 +1,13 @@
 //! `_native.Engine`: the fold for Python. Frames in, arrays out, the GIL released in between.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use arrow_array::RecordBatch;
 use fraudengine_core::decision::{Calibration, Policy};
 use fraudengine_core::engine::{Batch, Counters, Engine, EngineConfig, Model, Output};
 use fraudengine_core::event::{
-    CurrencyCode, CurrencyTable, EntityKind, Label, Transaction, check, check_label, minor_digits,
+    CurrencyCode, CurrencyTable, EntityKind, Transaction, check, check_label, minor_digits,
 };
 use fraudengine_core::feature::catalogue;
 use fraudengine_core::limits::{BATCH_MAX, ENTITIES_DEFAULT, LATENESS_DEFAULT, LATENESS_MAX};
@@ -37,8 +37,6 @@ pub struct PyEngine {
 struct Inner {
     engine: Engine,
     currencies: CurrencyTable,
-    /// Labels that are not due yet, by the time they are known.
-    pending: VecDeque<Label>,
     pool: Option<Pool>,
     model: Option<Model>,
     output: Output,
@@ -159,7 +157,7 @@ impl PyEngine {
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let (counters, tables, pending) = py.detach(|| {
             let inner = self.lock();
-            (inner.engine.counters(), inner.engine.tables(), inner.pending.len())
+            (inner.engine.counters(), inner.engine.tables(), inner.engine.labels_pending())
         });
         let Counters { transactions, labels, duplicates, late, approximate } = counters;
         let all = PyDict::new(py);
@@ -198,14 +196,7 @@ impl PyEngine {
         } else {
             Some(Pool::new(threads).map_err(|error| to_py_err(Kind::Config, error.to_string()))?)
         };
-        let inner = Inner {
-            engine,
-            currencies,
-            pending: VecDeque::new(),
-            pool,
-            model: None,
-            output: Output::default(),
-        };
+        let inner = Inner { engine, currencies, pool, model: None, output: Output::default() };
         Ok(Self { inner: std::sync::Mutex::new(inner) })
     }
 
@@ -223,7 +214,7 @@ impl Inner {
             for row in 0..batch.num_rows() {
                 let Some(raw) = columns.row(row) else { continue };
                 match check_label(&raw, &self.currencies) {
-                    Ok(label) => self.pending.push_back(label),
+                    Ok(label) => self.engine.expect(label),
                     Err(why) => results.rejected_labels.push((
                         (first_row + row) as u64,
                         why.field().name(),
@@ -234,8 +225,6 @@ impl Inner {
             }
             first_row += batch.num_rows();
         }
-        // Stable: labels known at the same time keep the order in which they came.
-        self.pending.make_contiguous().sort_by_key(|label| label.known_time);
         Ok(())
     }
 
@@ -279,7 +268,7 @@ impl Inner {
                 }
             }
         }
-        let labels = self.due_labels(&transactions);
+        let labels = self.engine.due_labels(&transactions);
         let workers: &dyn Workers = match &self.pool {
             Some(pool) => pool,
             None => &Inline,
@@ -287,19 +276,6 @@ impl Inner {
         let batch = Batch { transactions: &transactions, labels: &labels };
         self.engine.process_batch(batch, self.model.as_ref(), workers, &mut self.output);
         results.append(&self.output, &accepted, features);
-    }
-
-    /// Takes the waiting labels that arrive no later than each transaction, with the row they precede.
-    fn due_labels(&mut self, transactions: &[Transaction]) -> Vec<(u32, Label)> {
-        let mut due = Vec::new();
-        let mut now = self.engine.watermark().map_or(i64::MIN, |time| time.0);
-        for (row, transaction) in transactions.iter().enumerate() {
-            now = now.max(transaction.time.0);
-            while self.pending.front().is_some_and(|label| label.known_time.0 <= now) {
-                due.extend(self.pending.pop_front().map(|label| (row as u32, label)));
-            }
-        }
-        due
     }
 }
 

@@ -16,6 +16,7 @@ use crate::feature::{SharedRows, catalogue};
 use crate::fold::Update;
 use crate::limits::{ENTITIES_DEFAULT, LATENESS_DEFAULT, LATENESS_MAX};
 use crate::model::{Ensemble, Scorer};
+use crate::pending::PendingLabels;
 use crate::units::{DurationMicros, EventTimeMicros};
 use crate::window::{SlabStats, Table};
 use crate::workers::Workers;
@@ -135,6 +136,8 @@ pub struct Engine {
     /// Newest event time of all.
     pub(crate) watermark: EventTimeMicros,
     pub(crate) counters: Counters,
+    /// Labels that are not due yet.
+    pub(crate) pending: PendingLabels,
 }
 
 impl Engine {
@@ -152,6 +155,7 @@ impl Engine {
             ips: Table::new(max),
             watermark: EventTimeMicros(i64::MIN),
             counters: Counters::default(),
+            pending: PendingLabels::default(),
         }
     }
 
@@ -163,21 +167,9 @@ impl Engine {
         workers: &dyn Workers,
         out: &mut Output,
     ) {
-        out.reset(batch.transactions.len());
         let flags = self.flag_late(batch.transactions);
         let repeated = Mutex::new(Vec::new());
-        let context = Context {
-            lateness: self.config.lateness,
-            minor_per_major: 10_f64.powi(self.config.minor_digits as i32),
-        };
-        let rows = SharedRows::new(&mut out.features, catalogue::WIDTH);
-        let update = Update { batch, context: &context, rows: &rows, flags: &flags, repeated: &repeated };
-        // Customers first: they know the repeated ids, which the others then leave alone.
-        update.run(&mut self.customers, workers);
-        update.run(&mut self.cards, workers);
-        update.run(&mut self.devices, workers);
-        update.run(&mut self.merchants, workers);
-        update.run(&mut self.ips, workers);
+        self.update(batch, &flags, &repeated, None, workers, out);
         out.flags = flags.into_iter().map(AtomicU8::into_inner).collect();
 
         if let Some(model) = model {
@@ -186,6 +178,48 @@ impl Engine {
         let mut repeated = repeated.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         repeated.sort_unstable_by_key(|(row, _)| *row);
         self.settle(batch, &repeated, out);
+    }
+
+    /// UPDATE and ASSEMBLE: every table takes in the batch and writes its features.
+    pub(crate) fn update(
+        &mut self,
+        batch: Batch<'_>,
+        flags: &[AtomicU8],
+        repeated: &Mutex<Vec<(u32, Earlier)>>,
+        replayed: Option<&[u32]>,
+        workers: &dyn Workers,
+        out: &mut Output,
+    ) {
+        out.reset(batch.transactions.len());
+        let context = Context {
+            lateness: self.config.lateness,
+            minor_per_major: 10_f64.powi(self.config.minor_digits as i32),
+        };
+        let rows = SharedRows::new(&mut out.features, catalogue::WIDTH);
+        let update = Update { batch, context: &context, rows: &rows, flags, repeated, replayed };
+        // Customers first: they know the repeated ids, which the others then leave alone.
+        update.run(&mut self.customers, workers);
+        update.run(&mut self.cards, workers);
+        update.run(&mut self.devices, workers);
+        update.run(&mut self.merchants, workers);
+        update.run(&mut self.ips, workers);
+    }
+
+    /// Takes in a label that may not be due yet: it becomes known before the first transaction at or after
+    /// the time it was known.
+    pub fn expect(&mut self, label: Label) {
+        self.pending.push(label);
+    }
+
+    /// The labels that become known with these transactions, for [`Batch::labels`].
+    pub fn due_labels(&mut self, transactions: &[Transaction]) -> Vec<(u32, Label)> {
+        let now = self.watermark();
+        self.pending.due(transactions, now)
+    }
+
+    /// Labels that wait for their time.
+    pub fn labels_pending(&self) -> usize {
+        self.pending.len()
     }
 
     /// Flags what lies behind the lateness bound, in batch order.
@@ -210,19 +244,28 @@ impl Engine {
             (out.margin[row], out.anomaly[row]) = (f32::NAN, f32::NAN);
         }
         for (row, transaction) in batch.transactions.iter().enumerate() {
-            let flags = out.flags[row];
-            self.counters.duplicates += u64::from(flags & flag::DUPLICATE != 0);
-            self.counters.late += u64::from(flags & flag::LATE != 0);
-            self.counters.approximate += u64::from(flags & flag::APPROXIMATE != 0);
-            if flags & (flag::DUPLICATE | flag::LATE) == 0
-                && let Some(key) = transaction.entity(EntityKind::Customer)
-                && let Some(ids) = self.customers.get_mut(key).and_then(Profile::recent_ids)
-            {
-                ids.decide(transaction.id, out.score[row], out.action[row]);
-            }
+            self.count(out.flags[row]);
+            self.remember(transaction, out.flags[row], out.score[row], out.action[row]);
         }
-        self.counters.transactions += batch.transactions.len() as u64;
         self.counters.labels += batch.labels.len() as u64;
+    }
+
+    /// Counts one transaction by its flags.
+    pub(crate) const fn count(&mut self, flags: u8) {
+        self.counters.transactions += 1;
+        self.counters.duplicates += (flags & flag::DUPLICATE != 0) as u64;
+        self.counters.late += (flags & flag::LATE != 0) as u64;
+        self.counters.approximate += (flags & flag::APPROXIMATE != 0) as u64;
+    }
+
+    /// Remembers a decision with its customer, for when the id comes again.
+    pub(crate) fn remember(&mut self, transaction: &Transaction, flags: u8, score: f32, action: Action) {
+        if flags & (flag::DUPLICATE | flag::LATE) == 0
+            && let Some(key) = transaction.entity(EntityKind::Customer)
+            && let Some(ids) = self.customers.get_mut(key).and_then(Profile::recent_ids)
+        {
+            ids.decide(transaction.id, score, action);
+        }
     }
 
     /// The settings.

@@ -29,6 +29,9 @@ pub(crate) struct Update<'a> {
     pub flags: &'a [AtomicU8],
     /// Repeated ids, in no particular order until sorted by row.
     pub repeated: &'a Mutex<Vec<(u32, Earlier)>>,
+    /// Only when a log is replayed: for each slab of each kind, how many of the rows it already holds. Then the
+    /// flags come from the log, and what is behind the lateness bound is left out.
+    pub replayed: Option<&'a [u32]>,
 }
 
 struct Share<'t, P>([Option<&'t mut Slab<P>>; SLAB_COUNT]);
@@ -56,17 +59,26 @@ impl Update<'_> {
             hints[first % hints.len()] = self.hint(share, first);
         }
         for (row, transaction) in self.batch.transactions.iter().enumerate() {
-            while let Some((_, label)) = labels.next_if(|(before, _)| *before as usize <= row) {
-                Self::learn(share, label);
+            while let Some((before, label)) = labels.next_if(|(before, _)| *before as usize <= row) {
+                self.learn(share, *before, label);
             }
             let hint = hints[row % hints.len()];
             self.prefetch(share, row, &mut hints);
             let Some(key) = transaction.entity(P::KIND) else { continue };
+            if self.holds::<P>(key, row) {
+                continue;
+            }
             if let Some(slab) = &mut share.0[Table::<P>::slab_of(key)] {
                 self.observe(slab, key, hint, row, transaction);
             }
         }
-        labels.for_each(|(_, label)| Self::learn(share, label));
+        labels.for_each(|(row, label)| self.learn(share, *row, label));
+    }
+
+    /// Whether a slab's snapshot already holds what came at or with this row.
+    fn holds<P: Profile>(&self, key: EntityKey, row: usize) -> bool {
+        let part = P::KIND as usize * SLAB_COUNT + Table::<P>::slab_of(key);
+        self.replayed.is_some_and(|held| row < held[part] as usize)
     }
 
     /// The slab of a row's key, if this worker has it.
@@ -91,8 +103,11 @@ impl Update<'_> {
         }
     }
 
-    fn learn<P: Profile>(share: &mut Share<'_, P>, label: &Label) {
+    fn learn<P: Profile>(&self, share: &mut Share<'_, P>, row: u32, label: &Label) {
         let Some(key) = label.entities[P::KIND as usize] else { return };
+        if self.holds::<P>(key, row as usize) {
+            return;
+        }
         if let Some(slab) = &mut share.0[Table::<P>::slab_of(key)] {
             // A genuine verdict on an unknown entity has nothing to correct.
             if label.is_fraud || slab.get(key).is_some() {
@@ -112,7 +127,7 @@ impl Update<'_> {
         // Relaxed: a flag of this row that matters here was set in an earlier phase, and joining the
         // workers between the phases orders it before this load.
         let flags = self.flags[row].load(Ordering::Relaxed);
-        if flags & flag::DUPLICATE != 0 {
+        if flags & flag::DUPLICATE != 0 || (self.replayed.is_some() && flags & flag::LATE != 0) {
             return;
         }
         let mut outsider;

@@ -11,9 +11,12 @@ pub mod feature;
 mod fold;
 pub mod limits;
 pub mod model;
+pub mod pending;
+mod recovery;
 pub mod snapshot;
 pub mod units;
 pub mod window;
 pub mod workers;
 
 pub use engine::{Batch, Engine, EngineConfig, Model, Output};
+pub use recovery::{Decided, Stands};

@@ -62,6 +62,8 @@ pub const IDLE_MAX: DurationMicros = DurationMicros(90 * DAY);
 pub const RECENT_IDS_MAX: usize = 8;
 /// Known frauds kept for one entity; the earliest reported makes room.
 pub const KNOWN_FRAUDS_MAX: usize = 128;
+/// Labels that wait for the time they were known; beyond it the earliest is taken in at once.
+pub const PENDING_LABELS_MAX: usize = 1_048_576;
 /// Merchant categories remembered for each customer, most recently used first.
 pub const RECENT_CATEGORIES_MAX: usize = 8;
 

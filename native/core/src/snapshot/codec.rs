@@ -56,6 +56,11 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
+    /// What has not been taken yet.
+    pub const fn rest(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// Takes a length that must not exceed `max`.
     pub fn length(&mut self, what: &'static str, max: usize) -> Result<usize, SnapshotError> {
         let value = self.u32()? as usize;

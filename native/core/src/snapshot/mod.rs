@@ -1,7 +1,8 @@
 //! The state of the fold as bytes, and back.
 //!
-//! Layout, all little-endian: magic, layout version, catalogue hash, settings, watermark, counters; then
-//! for every table and slab its length, CRC-32 and content. What can be derived from the events (running
+//! Layout, all little-endian: a head (magic, layout version, catalogue hash, settings, watermark, counters,
+//! pending labels, CRC-32), then the parts: every slab of every table with its length, CRC-32 and content. Head and
+//! parts can be written one at a time while the engine runs on (see [`Stands`](crate::Stands)). What can be derived from the events (running
 //! sums, distinct counts, extremes, the index) is derived again on loading, so a snapshot holds each fact
 //! once. A restored engine continues bit for bit like the one that was saved.
 
@@ -10,16 +11,16 @@ mod codec;
 pub use codec::{Reader, Writer};
 
 use crate::engine::{Counters, Engine, EngineConfig};
-use crate::entity::Profile;
+use crate::event::{ENTITY_KINDS, EntityKind};
 use crate::feature::catalogue;
 use crate::limits::{LATENESS_MAX, SLAB_COUNT};
+use crate::pending::PendingLabels;
 use crate::units::{DurationMicros, EventTimeMicros};
-use crate::window::Table;
 use thiserror::Error;
 
 const MAGIC: &[u8; 8] = b"FRAUDSNP";
 /// Version of the layout.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Why a snapshot was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -49,6 +50,9 @@ pub enum SnapshotError {
         /// This build's catalogue hash.
         expected: String,
     },
+    /// The head's checksum does not match.
+    #[error("snapshot is corrupt: checksum of its head does not match")]
+    HeadChecksum,
     /// A slab's checksum does not match.
     #[error("snapshot is corrupt: checksum of slab {slab} of table {table} does not match")]
     Checksum {
@@ -67,10 +71,21 @@ pub enum SnapshotError {
     },
 }
 
+/// Parts of a snapshot: the slabs of all tables, table by table in the order of `EntityKind::ALL`.
+pub const PARTS: usize = ENTITY_KINDS * SLAB_COUNT;
+
 impl Engine {
     /// The whole state as bytes.
     pub fn snapshot(&self) -> Vec<u8> {
         let mut out = Writer::default();
+        self.write_head(&mut out);
+        (0..PARTS).for_each(|part| self.write_part(part, &mut out));
+        out.bytes
+    }
+
+    /// Appends everything but the tables.
+    pub fn write_head(&self, out: &mut Writer) {
+        let start = out.bytes.len();
         out.bytes.extend_from_slice(MAGIC);
         out.u32(LAYOUT_VERSION);
         out.bytes.extend_from_slice(catalogue::hash().as_bytes());
@@ -87,17 +102,41 @@ impl Engine {
         ] {
             out.u64(counter);
         }
-        write_table(&mut out, &self.customers);
-        write_table(&mut out, &self.cards);
-        write_table(&mut out, &self.devices);
-        write_table(&mut out, &self.merchants);
-        write_table(&mut out, &self.ips);
-        out.bytes
+        self.pending.write(out);
+        out.u32(crc32fast::hash(&out.bytes[start..]));
+    }
+
+    /// Appends one part, `0..PARTS`.
+    pub fn write_part(&self, part: usize, out: &mut Writer) {
+        let slab = part % SLAB_COUNT;
+        let start = out.bytes.len();
+        out.u32(0);
+        out.u32(0);
+        match EntityKind::ALL[part / SLAB_COUNT] {
+            EntityKind::Customer => self.customers.write_slab(slab, out),
+            EntityKind::Card => self.cards.write_slab(slab, out),
+            EntityKind::Device => self.devices.write_slab(slab, out),
+            EntityKind::Merchant => self.merchants.write_slab(slab, out),
+            EntityKind::Ip => self.ips.write_slab(slab, out),
+        }
+        let length = (out.bytes.len() - start - 8) as u32;
+        let checksum = crc32fast::hash(&out.bytes[start + 8..]);
+        out.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        out.bytes[start + 4..start + 8].copy_from_slice(&checksum.to_le_bytes());
     }
 
     /// The engine that wrote these bytes.
     pub fn restore(bytes: &[u8]) -> Result<Self, SnapshotError> {
         let mut input = Reader::new(bytes);
+        let mut engine = Self::read_head(&mut input)?;
+        (0..PARTS).try_for_each(|part| engine.read_part(part, &mut input))?;
+        input.finish()?;
+        Ok(engine)
+    }
+
+    /// An engine with empty tables from a head.
+    pub fn read_head(input: &mut Reader<'_>) -> Result<Self, SnapshotError> {
+        let head = input.rest();
         if input.take(MAGIC.len())? != MAGIC {
             return Err(SnapshotError::WrongMagic);
         }
@@ -129,41 +168,28 @@ impl Engine {
             late: input.u64()?,
             approximate: input.u64()?,
         };
-        read_table(&mut input, &mut engine.customers, 0)?;
-        read_table(&mut input, &mut engine.cards, 1)?;
-        read_table(&mut input, &mut engine.devices, 2)?;
-        read_table(&mut input, &mut engine.merchants, 3)?;
-        read_table(&mut input, &mut engine.ips, 4)?;
-        input.finish()?;
-        Ok(engine)
+        engine.pending = PendingLabels::read(input)?;
+        let checksum = crc32fast::hash(&head[..head.len() - input.rest().len()]);
+        if input.u32()? == checksum { Ok(engine) } else { Err(SnapshotError::HeadChecksum) }
     }
-}
 
-fn write_table<P: Profile>(out: &mut Writer, table: &Table<P>) {
-    for slab in 0..SLAB_COUNT {
-        let mut content = Writer::default();
-        table.write_slab(slab, &mut content);
-        out.u32(content.bytes.len() as u32);
-        out.u32(crc32fast::hash(&content.bytes));
-        out.bytes.extend_from_slice(&content.bytes);
-    }
-}
-
-fn read_table<P: Profile>(
-    input: &mut Reader<'_>,
-    table: &mut Table<P>,
-    number: usize,
-) -> Result<(), SnapshotError> {
-    for slab in 0..SLAB_COUNT {
+    /// Fills one part, `0..PARTS`.
+    pub fn read_part(&mut self, part: usize, input: &mut Reader<'_>) -> Result<(), SnapshotError> {
+        let (table, slab) = (part / SLAB_COUNT, part % SLAB_COUNT);
         let length = input.u32()? as usize;
         let checksum = input.u32()?;
         let content = input.take(length)?;
         if crc32fast::hash(content) != checksum {
-            return Err(SnapshotError::Checksum { table: number, slab });
+            return Err(SnapshotError::Checksum { table, slab });
         }
         let mut content = Reader::new(content);
-        table.read_slab(slab, &mut content)?;
-        content.finish()?;
+        match EntityKind::ALL[table] {
+            EntityKind::Customer => self.customers.read_slab(slab, &mut content)?,
+            EntityKind::Card => self.cards.read_slab(slab, &mut content)?,
+            EntityKind::Device => self.devices.read_slab(slab, &mut content)?,
+            EntityKind::Merchant => self.merchants.read_slab(slab, &mut content)?,
+            EntityKind::Ip => self.ips.read_slab(slab, &mut content)?,
+        }
+        content.finish()
     }
-    Ok(())
 }
