@@ -64,7 +64,7 @@ fn golden(seed: u64) -> Golden {
                 Fuzzy { start: row, head: head.bytes, parts: Vec::new(), stands, copied: 0 }
             });
             // A few parts between two batches, each stamped with where it stands.
-            for _ in 0..1 + draws.below(8) {
+            for _ in 0..=draws.below(8) {
                 if fuzzy.copied < PARTS {
                     let mut part = Writer { bytes: std::mem::take(&mut fuzzy.parts) };
                     engine.write_part(fuzzy.copied, &mut part);
@@ -75,7 +75,7 @@ fn golden(seed: u64) -> Golden {
             }
         }
     }
-    let fuzzy = fuzzy.unwrap();
+    let fuzzy = fuzzy.expect("the run is longer than a third of itself");
     assert_eq!(fuzzy.copied, PARTS, "the snapshot was finished before the end");
     assert!(fuzzy.stands.end() > fuzzy.start as u64 + 100, "the engine ran on while it was copied");
     Golden { labels: due, decided, fuzzy, state: engine.snapshot() }

@@ -2,4 +2,5 @@
 //!
 //! `fraudengine-core` decides; this crate brings the records to it and takes the decisions away.
 
+pub mod kafka;
 pub mod wire;

@@ -1,0 +1,255 @@
+//! A consumer of explicitly assigned partitions that hands out records in batches.
+//!
+//! It joins no group and commits nothing: whoever uses it knows where to read (a snapshot, a log, a row in
+//! a database) and says so.
+
+use std::ffi::{CStr, c_int};
+use std::ptr::NonNull;
+use std::slice;
+
+use rdkafka::bindings as sys;
+
+use super::handle::{Handle, KafkaError, OK, Role, c_text, check, describe};
+use super::settings::KafkaSettings;
+
+/// Where to begin in one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset of the first record to read.
+    pub offset: i64,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Consumer {
+    // Dropped in this order: messages, then the queue, then the client.
+    messages: Messages,
+    queue: Queue,
+    topics: Vec<String>,
+    /// The client's topic objects, by position in `topics`, as they turn up.
+    known: Vec<(usize, usize)>,
+    handle: Handle,
+}
+
+#[derive(Debug)]
+struct Queue(NonNull<sys::rd_kafka_queue_t>);
+
+// SAFETY: librdkafka's queues are thread-safe like its clients.
+unsafe impl Send for Queue {}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // SAFETY: obtained from rd_kafka_queue_get_consumer, released once.
+        unsafe { sys::rd_kafka_queue_destroy(self.0.as_ptr()) };
+    }
+}
+
+#[derive(Debug, Default)]
+struct Messages(Vec<*mut sys::rd_kafka_message_t>);
+
+// SAFETY: a message belongs to whoever took it from the queue and may be released on any thread.
+unsafe impl Send for Messages {}
+
+impl Messages {
+    fn release(&mut self) {
+        for message in self.0.drain(..) {
+            // SAFETY: taken from the queue by `poll`, released once.
+            unsafe { sys::rd_kafka_message_destroy(message) };
+        }
+    }
+}
+
+impl Drop for Messages {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// One record; it lives until the next poll.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// Position of its topic among those assigned, in the order in which they were first named.
+    pub topic: usize,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its time by the broker, or by its producer where the topic says so: milliseconds since 1970; -1: none.
+    pub timestamp_ms: i64,
+    /// Its value; empty for a tombstone.
+    pub value: &'a [u8],
+}
+
+/// What a poll brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Polled {
+    /// So many records; zero after a timeout.
+    Records(usize),
+    /// The broker cannot be reached or said no; the client tries on by itself.
+    Trouble(String),
+}
+
+impl Consumer {
+    /// Begins to read.
+    pub fn new(settings: &KafkaSettings, positions: &[Position]) -> Result<Self, KafkaError> {
+        let handle = Handle::new(Role::Consumer, &settings.consumer_properties())?;
+        // SAFETY: the handle is a consumer.
+        check("poll", unsafe { sys::rd_kafka_poll_set_consumer(handle.as_ptr()) })?;
+        // SAFETY: as above; the queue is released before the client.
+        let queue = unsafe { sys::rd_kafka_queue_get_consumer(handle.as_ptr()) };
+        let queue = NonNull::new(queue).map(Queue).ok_or_else(|| KafkaError::Call {
+            call: "get the consumer's queue",
+            reason: "there is none".to_owned(),
+        })?;
+        let mut topics: Vec<String> = Vec::new();
+        for position in positions {
+            if !topics.contains(&position.topic) {
+                topics.push(position.topic.clone());
+            }
+        }
+        let mut consumer = Self { messages: Messages::default(), queue, topics, known: Vec::new(), handle };
+        consumer.assign(positions)?;
+        Ok(consumer)
+    }
+
+    /// A client that reads nothing and only answers questions about topics.
+    pub fn idle(settings: &KafkaSettings) -> Result<Self, KafkaError> {
+        Self::new(settings, &[])
+    }
+
+    /// The client, for questions about topics.
+    pub const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    fn assign(&mut self, positions: &[Position]) -> Result<(), KafkaError> {
+        // SAFETY: the list is destroyed below; names are valid during each call.
+        unsafe {
+            let list = sys::rd_kafka_topic_partition_list_new(positions.len() as c_int);
+            for position in positions {
+                let name = c_text("assign", &position.topic)?;
+                let added = sys::rd_kafka_topic_partition_list_add(list, name.as_ptr(), position.partition);
+                (*added).offset = position.offset;
+            }
+            let code = sys::rd_kafka_assign(self.handle.as_ptr(), list);
+            sys::rd_kafka_topic_partition_list_destroy(list);
+            check("assign", code)
+        }
+    }
+
+    /// Takes up to `max` records, waiting up to `timeout_ms` for the first. Those of the last poll are gone.
+    pub fn poll(&mut self, max: usize, timeout_ms: i32) -> Result<Polled, KafkaError> {
+        self.messages.release();
+        let list = &mut self.messages.0;
+        list.reserve(max);
+        // SAFETY: the vector has room for `max` pointers; the call says how many it wrote.
+        let taken = unsafe {
+            let taken =
+                sys::rd_kafka_consume_batch_queue(self.queue.0.as_ptr(), timeout_ms, list.as_mut_ptr(), max);
+            let taken = usize::try_from(taken).unwrap_or(0);
+            list.set_len(taken);
+            taken
+        };
+        // Errors come through the queue like records; they are rare, so the usual case is one scan.
+        // SAFETY: the pointers were just written by librdkafka.
+        let bad = (0..taken).find(|&at| unsafe { (*list[at]).err } != OK);
+        match bad {
+            None => Ok(Polled::Records(taken)),
+            Some(first) => self.sort_out(first),
+        }
+    }
+
+    /// Keeps the records, reports the first error.
+    fn sort_out(&mut self, first: usize) -> Result<Polled, KafkaError> {
+        use sys::rd_kafka_resp_err_t as code;
+        let bad = self.messages.0[first];
+        // SAFETY: valid until released; an error message's payload is its text, which errstr returns.
+        let (err, text) = unsafe {
+            let text = sys::rd_kafka_message_errstr(bad);
+            let text = if text.is_null() {
+                String::new()
+            } else {
+                CStr::from_ptr(text).to_string_lossy().into_owned()
+            };
+            ((*bad).err, text)
+        };
+        let reset = [code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE];
+        let trouble = if reset.contains(&err) {
+            return Err(self.out_of_range(bad));
+        } else if err == code::RD_KAFKA_RESP_ERR__FATAL {
+            return Err(KafkaError::Fatal(text));
+        } else {
+            format!("{}: {text}", describe(err))
+        };
+        let records: Vec<_> = self.messages.0.drain(..).collect();
+        let mut kept = Vec::with_capacity(records.capacity());
+        for message in records {
+            // SAFETY: taken from the queue; each is either kept or released, once.
+            unsafe {
+                if (*message).err == OK {
+                    kept.push(message);
+                } else {
+                    sys::rd_kafka_message_destroy(message);
+                }
+            }
+        }
+        self.messages.0 = kept;
+        let records = self.messages.0.len();
+        if records > 0 {
+            tracing::debug!(target: "kafka", "{trouble}");
+            return Ok(Polled::Records(records));
+        }
+        Ok(Polled::Trouble(trouble))
+    }
+
+    fn out_of_range(&self, message: *mut sys::rd_kafka_message_t) -> KafkaError {
+        // SAFETY: valid until released.
+        let (topic, partition, offset) = unsafe {
+            let rkt = (*message).rkt;
+            let topic = if rkt.is_null() {
+                String::new()
+            } else {
+                CStr::from_ptr(sys::rd_kafka_topic_name(rkt)).to_string_lossy().into_owned()
+            };
+            (topic, (*message).partition, (*message).offset)
+        };
+        let (low, high) = self.handle.watermarks(&topic, partition, 5_000).unwrap_or((-1, -1));
+        KafkaError::OffsetOutOfRange { topic, partition, offset, low, high }
+    }
+
+    /// A record of the last poll.
+    pub fn message(&mut self, at: usize) -> Message<'_> {
+        let message = self.messages.0[at];
+        // SAFETY: the message lives until the next poll, which needs `&mut self`; length and pointer belong
+        // together, and a null payload has length zero.
+        unsafe {
+            let raw = &*message;
+            let topic = self.topic_of(raw.rkt);
+            let timestamp_ms = sys::rd_kafka_message_timestamp(message, std::ptr::null_mut());
+            let value = if raw.payload.is_null() {
+                &[][..]
+            } else {
+                slice::from_raw_parts(raw.payload.cast::<u8>(), raw.len)
+            };
+            Message { topic, partition: raw.partition, offset: raw.offset, timestamp_ms, value }
+        }
+    }
+
+    fn topic_of(&mut self, rkt: *mut sys::rd_kafka_topic_t) -> usize {
+        let address = rkt as usize;
+        if let Some((_, at)) = self.known.iter().find(|(known, _)| *known == address) {
+            return *at;
+        }
+        // SAFETY: the message holds a reference to its topic; the name lives as long.
+        let name = unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(rkt)) }.to_string_lossy();
+        let at = self.topics.iter().position(|topic| *topic == name).unwrap_or(usize::MAX);
+        // The client may give an address again after a topic object is gone; that happens only when the
+        // assignment changes, and ours never does.
+        self.known.push((address, at));
+        at
+    }
+}
