@@ -14,7 +14,7 @@ use crate::entity::{
 use crate::event::{ENTITY_KINDS, EntityKind, Label, Transaction};
 use crate::feature::{SharedRows, catalogue};
 use crate::fold::Update;
-use crate::limits::{ENTITIES_DEFAULT, LATENESS_DEFAULT, LATENESS_MAX};
+use crate::limits::{ENTITIES_DEFAULT, LATENESS_DEFAULT, LATENESS_MAX, SLAB_COUNT};
 use crate::model::{Ensemble, Scorer};
 use crate::pending::PendingLabels;
 use crate::units::{DurationMicros, EventTimeMicros};
@@ -283,23 +283,34 @@ impl Engine {
         (self.watermark.0 != i64::MIN).then_some(self.watermark)
     }
 
-    /// Live entities, bytes held, and evictions of each kind, in the order of [`EntityKind::ALL`].
+    /// Live entities, bytes held, and evictions of each kind, in the order of [`EntityKind::ALL`]. Looks at every
+    /// entity; while events wait, sum up [`Engine::part_stats`] instead.
     pub fn tables(&self) -> [TableStats; ENTITY_KINDS] {
-        fn stats<P: Profile>(table: &Table<P>) -> TableStats {
-            TableStats { entities: table.len(), bytes: table.bytes(), slabs: table.stats() }
+        std::array::from_fn(|kind| {
+            let parts = (0..SLAB_COUNT).map(|slab| self.part_stats(kind * SLAB_COUNT + slab));
+            parts.fold(TableStats::default(), TableStats::plus)
+        })
+    }
+
+    /// The same of one part (see [`Engine::write_part`]).
+    pub fn part_stats(&self, part: usize) -> TableStats {
+        fn stats<P: Profile>(table: &Table<P>, slab: usize) -> TableStats {
+            let slab = table.slab(slab);
+            TableStats { entities: slab.len(), bytes: slab.bytes(), slabs: slab.stats() }
         }
-        [
-            stats(&self.customers),
-            stats(&self.cards),
-            stats(&self.devices),
-            stats(&self.merchants),
-            stats(&self.ips),
-        ]
+        let slab = part % SLAB_COUNT;
+        match EntityKind::ALL[part / SLAB_COUNT] {
+            EntityKind::Customer => stats(&self.customers, slab),
+            EntityKind::Card => stats(&self.cards, slab),
+            EntityKind::Device => stats(&self.devices, slab),
+            EntityKind::Merchant => stats(&self.merchants, slab),
+            EntityKind::Ip => stats(&self.ips, slab),
+        }
     }
 }
 
 /// Size of one table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableStats {
     /// Live entities.
     pub entities: usize,
@@ -307,6 +318,18 @@ pub struct TableStats {
     pub bytes: usize,
     /// Evictions and expiries.
     pub slabs: SlabStats,
+}
+
+impl TableStats {
+    /// Of two pieces together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            entities: self.entities + other.entities,
+            bytes: self.bytes + other.bytes,
+            slabs: self.slabs.plus(other.slabs),
+        }
+    }
 }
 
 /// A contiguous part of the rows, and where their decisions go.

@@ -48,6 +48,14 @@ pub struct SlabStats {
     pub expired: u64,
 }
 
+impl SlabStats {
+    /// Of two slabs together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self { evicted: self.evicted + other.evicted, expired: self.expired + other.expired }
+    }
+}
+
 /// One part of a table, with a single writer.
 #[derive(Clone, Debug)]
 pub struct Slab<E> {
@@ -328,26 +336,8 @@ impl<E: Entity> Table<E> {
         self.slabs.iter_mut()
     }
 
-    /// Live entities.
-    pub fn len(&self) -> usize {
-        self.slabs.iter().map(Slab::len).sum()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Counters over all slabs.
-    pub fn stats(&self) -> SlabStats {
-        self.slabs.iter().fold(SlabStats::default(), |sum, slab| SlabStats {
-            evicted: sum.evicted + slab.stats.evicted,
-            expired: sum.expired + slab.stats.expired,
-        })
-    }
-
-    /// Bytes of memory held.
-    pub fn bytes(&self) -> usize {
-        self.slabs.iter().map(Slab::bytes).sum()
+    /// One slab.
+    pub fn slab(&self, slab: usize) -> &Slab<E> {
+        &self.slabs[slab]
     }
 }
