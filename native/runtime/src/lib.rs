@@ -2,4 +2,6 @@
 //!
 //! `fraudengine-core` decides; this crate brings the records to it and takes the decisions away.
 
+pub mod limits;
+pub mod payload;
 pub mod wire;
