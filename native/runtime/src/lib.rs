@@ -3,4 +3,10 @@
 //! `fraudengine-core` decides; this crate brings the records to it and takes the decisions away.
 
 pub mod kafka;
+pub mod limits;
+pub mod metrics;
+pub mod payload;
+pub mod settings;
+pub mod stream;
 pub mod wire;
+pub mod workers;

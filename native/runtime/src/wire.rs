@@ -41,6 +41,37 @@ pub struct Transaction {
     pub longitude: Option<f64>,
 }
 
+/// `fraudengine.v1.Label`.
+#[derive(Clone, PartialEq, prost::Message)]
+#[allow(missing_docs, reason = "each field is the schema's field of the same name")]
+pub struct Label {
+    #[prost(string, tag = "1")]
+    pub transaction_id: String,
+    #[prost(int64, tag = "2")]
+    pub event_time_micros: i64,
+    #[prost(string, tag = "3")]
+    pub customer_id: String,
+    #[prost(string, optional, tag = "4")]
+    pub card_id: Option<String>,
+    #[prost(string, optional, tag = "5")]
+    pub device_id: Option<String>,
+    #[prost(string, optional, tag = "6")]
+    pub merchant_id: Option<String>,
+    #[prost(string, optional, tag = "7")]
+    pub ip_address: Option<String>,
+    #[prost(int64, optional, tag = "8")]
+    pub amount_minor: Option<i64>,
+    #[prost(string, optional, tag = "9")]
+    pub currency: Option<String>,
+    /// 1 legitimate, 2 fraud.
+    #[prost(int32, tag = "10")]
+    pub is_fraud: i32,
+    #[prost(int64, tag = "11")]
+    pub label_known_time_micros: i64,
+    #[prost(string, optional, tag = "12")]
+    pub typology: Option<String>,
+}
+
 /// `fraudengine.v1.Reason`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Reason {
@@ -92,6 +123,19 @@ pub struct DecisionRecord {
     pub features: Vec<f32>,
     #[prost(fixed64, tag = "16")]
     pub owner: u64,
+}
+
+/// `fraudengine.v1.DeadLetterReason`: why a record was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+#[allow(missing_docs, reason = "each variant is documented in log.proto")]
+pub enum DeadLetterReason {
+    Unspecified = 0,
+    Malformed = 1,
+    Invalid = 2,
+    TooLarge = 3,
+    TimeAhead = 4,
+    Poison = 5,
 }
 
 /// `fraudengine.v1.DeadLetter`.
