@@ -1,7 +1,8 @@
-"""The jars of Apache Kafka: fetched once into the user's cache, and never used with another hash than the locked one.
+"""The jars of Apache Kafka: fetched once into the user's cache, and used only with the locked hash.
 
-They are fetched by the user's own Maven tools: jgo (a Maven resolver in pure Python, part of the extra `demo`) or,
-where that is missing or fails, `mvn` on PATH. Which repository they ask is theirs to know (mirrors included).
+They are fetched by the user's own Maven tools: jgo (a Maven resolver in pure Python, part of the extra
+`demo`) or, where that is missing or fails, `mvn` on PATH. Which repository they ask is theirs to know
+(mirrors included).
 """
 
 from __future__ import annotations
@@ -23,11 +24,19 @@ from fraudengine.errors import ServiceError
 __all__ = ["Jar", "cache_folder", "fetched", "locked_jars"]
 
 _FETCHERS = 4
-_POM = """<project><modelVersion>4.0.0</modelVersion><groupId>fraudengine</groupId><artifactId>jars</artifactId>
-<version>1</version><dependencies>{}</dependencies></project>
+_POM = """\
+<project>
+<modelVersion>4.0.0</modelVersion>
+<groupId>fraudengine</groupId><artifactId>jars</artifactId><version>1</version>
+<dependencies>{}</dependencies>
+</project>
 """
-_DEPENDENCY = """<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version>
-<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions></dependency>
+# Nothing comes along that is not in the lock.
+_DEPENDENCY = """
+<dependency>
+<groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version>
+<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>
+</dependency>
 """
 
 
@@ -67,7 +76,7 @@ def locked_jars() -> list[Jar]:
 
 
 def cache_folder() -> Path:
-    """Return the folder for what can be fetched again: `XDG_CACHE_HOME/fraudengine`, by default in `~/.cache`."""
+    """Return the folder for what can be fetched again: `fraudengine` in `XDG_CACHE_HOME` or `~/.cache`."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if base else Path.home() / ".cache") / "fraudengine"
 
@@ -101,9 +110,8 @@ def fetched(report: Callable[[str], None], *, cache: Path | None = None) -> list
 
 
 def _fetch(jars: Sequence[Jar], folder: Path) -> None:
-    tools = [tool for tool in (_with_jgo, _with_maven) if tool is not None]
     failures = []
-    for tool in tools:
+    for tool in (_with_jgo, _with_maven):
         # On the same file system as the cache, so that a verified jar is moved there in one step.
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
             try:
@@ -114,7 +122,7 @@ def _fetch(jars: Sequence[Jar], folder: Path) -> None:
             for jar, path in zip(jars, paths, strict=True):
                 if not jar.right(path):
                     raise ServiceError(
-                        f"{jar.group}:{jar.artifact}:{jar.version} was fetched with another SHA-256 than the lock has"
+                        f"{jar.group}:{jar.artifact}:{jar.version} has another SHA-256 than the lock says"
                     )
                 path.replace(folder / jar.name)
             return
@@ -134,7 +142,10 @@ def _with_jgo(jars: Sequence[Jar], scratch: Path) -> list[Path]:
 
     configured = GlobalSettings.load().repositories
     context = MavenContext(
-        repo_cache=scratch, local_repos=[default_maven_repo()], remote_repos=dict(configured) or None, timeout=60
+        repo_cache=scratch,
+        local_repos=[default_maven_repo()],
+        remote_repos=dict(configured) or None,
+        timeout=60,
     )
 
     def resolve(jar: Jar) -> Path:
@@ -157,7 +168,15 @@ def _with_maven(jars: Sequence[Jar], scratch: Path) -> list[Path]:
     dependencies = "".join(_DEPENDENCY.format(jar.group, jar.artifact, jar.version) for jar in jars)
     (scratch / "pom.xml").write_text(_POM.format(dependencies), encoding="utf-8")
     done = subprocess.run(
-        [maven, "-B", "-q", "-f", str(scratch / "pom.xml"), "dependency:copy-dependencies", f"-DoutputDirectory={scratch}"],
+        [
+            maven,
+            "-B",
+            "-q",
+            "-f",
+            str(scratch / "pom.xml"),
+            "dependency:copy-dependencies",
+            f"-DoutputDirectory={scratch}",
+        ],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

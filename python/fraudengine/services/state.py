@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fraudengine.errors import ServiceError
 from fraudengine.services.processes import Process
@@ -45,16 +46,7 @@ class State:
         except FileNotFoundError:
             return cls()
         try:
-            told = json.loads(text)
-            if told["version"] != _VERSION:
-                raise ValueError(f"version {told['version']}")
-            return cls(
-                ports={str(name): int(port) for name, port in told["ports"].items()},
-                processes={
-                    str(name): Process(int(each["pid"]), str(each["birth"]))
-                    for name, each in told["processes"].items()
-                },
-            )
+            return _parsed(json.loads(text))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ServiceError(
                 f"{path} is not a state file of this version ({error}): stop what runs there and remove it"
@@ -84,3 +76,15 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _parsed(told: dict[str, Any]) -> State:
+    if told["version"] != _VERSION:
+        raise ValueError(f"version {told['version']}")
+    return State(
+        ports={str(name): int(port) for name, port in told["ports"].items()},
+        processes={
+            str(name): Process(int(each["pid"]), str(each["birth"]))
+            for name, each in told["processes"].items()
+        },
+    )
