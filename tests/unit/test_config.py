@@ -1,4 +1,4 @@
-"""The configuration: precedence, refusals in one line, masked secrets, and what the native runtime is given."""
+"""The configuration: precedence, one-line refusals, masked secrets, what the native runtime is given."""
 
 from __future__ import annotations
 
