@@ -62,8 +62,8 @@ build: $(VENV)/built ## Make .venv and build the package into it, release mode
 .PHONY: lock
 lock: $(UV) ## Resolve the Python dependencies anew and write the lock files
 	$(UV) pip compile pyproject.toml $(COMPILE) --upgrade -o requirements.lock
-	$(UV) pip compile pyproject.toml --extra dev -c requirements.lock $(COMPILE) --upgrade -o requirements-dev.lock
-COMPILE := --quiet --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links
+	$(UV) pip compile pyproject.toml --extra dev --extra demo -c requirements.lock $(COMPILE) --upgrade -o requirements-dev.lock
+COMPILE := --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links
 
 .PHONY: clean
 clean: ## Remove everything that the other targets made

@@ -16,6 +16,7 @@ __all__ = [
     "InvalidTransactionError",
     "ModelError",
     "SchemaError",
+    "ServiceError",
     "SnapshotError",
     "TrainingError",
 ]
@@ -51,6 +52,10 @@ class BundleError(FraudEngineError):
 
 class CompileError(FraudEngineError):
     """The ensemble could not be compiled to native code for this machine."""
+
+
+class ServiceError(FraudEngineError):
+    """An embedded service (Kafka, PostgreSQL, Redis) is missing, cannot be started, or has ended."""
 
 
 class SnapshotError(FraudEngineError):

@@ -10,7 +10,7 @@ import typer
 
 from fraudengine import __version__
 from fraudengine.cli import compile as compile_command
-from fraudengine.cli import demo, evaluate, features, generate, inspect, replay, train, validate
+from fraudengine.cli import config, demo, evaluate, features, generate, inspect, replay, train, up, validate
 from fraudengine.cli.console import errors
 from fraudengine.cli.exit_codes import ExitCode
 from fraudengine.errors import ConfigError, FraudEngineError
@@ -49,7 +49,11 @@ def _root(
     """Real-time fraud detection: train in Python, decide in native code."""
 
 
-for module in (demo, generate, validate, features, train, compile_command, replay, evaluate, inspect):
+_MODULES = (
+    *(demo, generate, validate, features, train, compile_command, replay, evaluate, inspect),
+    *(up, config),
+)
+for module in _MODULES:
     module.register(app)
 
 

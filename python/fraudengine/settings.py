@@ -1,0 +1,133 @@
+"""The sections of the configuration, typed: one class a section, one attribute a key.
+
+Units, ranges and meanings are in `default.toml`, which also holds every default: a class without defaults
+cannot disagree with the file that people read. Nothing here reads a file; `fraudengine.config` does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+__all__ = [
+    "DeadLetterSettings",
+    "EmbeddedSettings",
+    "EngineSettings",
+    "HttpSettings",
+    "KafkaSettings",
+    "LogSettings",
+    "OutputSettings",
+    "PostgresSettings",
+    "RedisSettings",
+    "StateSettings",
+]
+
+Topic = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+Rate = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Payload = Literal["protobuf", "json"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class KafkaSettings(_Section):
+    """`[kafka]`: where the topics are and what they are called."""
+
+    brokers: str
+    client: dict[str, str] = Field(repr=False)
+    group: Annotated[str, Field(min_length=1, max_length=249)]
+    transactions_topic: Topic
+    labels_topic: Topic
+    decisions_topic: Topic
+    alerts_topic: Topic
+    dead_letter_topic: Topic
+    transactions_format: Payload
+    labels_format: Payload
+    partitions: Annotated[int, Field(ge=1, le=1_000)]
+    start: Literal["earliest", "latest"]
+
+
+class EngineSettings(_Section):
+    """`[engine]`: how transactions are decided."""
+
+    threads: Annotated[int, Field(ge=1, le=64)]
+    batch_max: Annotated[int, Field(ge=1, le=1_024)]
+    lateness_seconds: Annotated[int, Field(ge=0, le=604_800)]
+    ahead_seconds_max: Annotated[int, Field(ge=0, le=604_800)]
+    entities_max: Annotated[int, Field(ge=1_024, le=1_000_000_000)]
+    reference_currency: Currency
+    rates: dict[Currency, Rate]
+    features: Literal["none", "flagged", "all"]
+
+
+class OutputSettings(_Section):
+    """`[output]`: how decisions are produced."""
+
+    linger_ms: Annotated[float, Field(ge=0, le=1_000, allow_inf_nan=False)]
+    compression: Literal["none", "lz4"]
+    in_flight_max: Annotated[int, Field(ge=1_024, le=1_000_000)]
+
+
+class DeadLetterSettings(_Section):
+    """`[dead_letter]`: what is kept of a refused record."""
+
+    raw: bool
+    hash_key: SecretStr
+
+
+class StateSettings(_Section):
+    """`[state]`: the snapshots."""
+
+    folder: Path
+    snapshot_interval_seconds: Annotated[int, Field(ge=1, le=86_400)]
+    snapshots_kept: Annotated[int, Field(ge=1, le=100)]
+
+
+class PostgresSettings(_Section):
+    """`[postgres]`: the writer to the database."""
+
+    enabled: bool
+    url: str = Field(repr=False)
+    retention_days: Annotated[int, Field(ge=0, le=36_500)]
+    batch_rows: Annotated[int, Field(ge=1, le=100_000)]
+    batch_wait_ms: Annotated[int, Field(ge=1, le=60_000)]
+
+
+class RedisSettings(_Section):
+    """`[redis]`: the writer of what is live."""
+
+    enabled: bool
+    url: str = Field(repr=False)
+    feed_length: Annotated[int, Field(ge=1, le=1_000_000)]
+    profile_ttl_seconds: Annotated[int, Field(ge=1, le=31_536_000)]
+    profiles_per_second_max: Annotated[int, Field(ge=0, le=1_000_000)]
+    flush_ms: Annotated[int, Field(ge=10, le=60_000)]
+
+
+class HttpSettings(_Section):
+    """`[http]`: the port for metrics and health."""
+
+    host: Annotated[str, Field(min_length=1)]
+    port: Port
+
+
+class LogSettings(_Section):
+    """`[log]`: what is logged, and how."""
+
+    level: Literal["debug", "info", "warn", "error"]
+    format: Literal["auto", "text", "json"]
+
+
+class EmbeddedSettings(_Section):
+    """`[embedded]`: the services that `fraudengine up` runs."""
+
+    folder: Path
+    kafka_port: Port
+    postgres_port: Port
+    redis_port: Port
+    kafka_heap_mb: Annotated[int, Field(ge=128, le=65_536)]
