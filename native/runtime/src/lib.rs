@@ -4,6 +4,7 @@
 
 pub mod kafka;
 pub mod limits;
+pub mod log;
 pub mod metrics;
 pub mod payload;
 pub mod settings;
