@@ -2,6 +2,7 @@
 //!
 //! `fraudengine-core` decides; this crate brings the records to it and takes the decisions away.
 
+pub mod generate;
 pub mod kafka;
 pub mod limits;
 pub mod log;
