@@ -139,6 +139,16 @@ def test_a_broken_state_file_is_named(services_folder: Path) -> None:
     state.unlink()
 
 
+def test_a_folder_that_cannot_be_used_is_named(services_folder: Path) -> None:
+    (services_folder / "lock").mkdir(parents=True)
+    with pytest.raises(ServiceError, match="the data folder .* cannot be used"):
+        services.up(embedded_settings(services_folder), only=["redis"])
+    (services_folder / "lock").rmdir()
+    (services_folder / "redis").write_text("a file where a folder belongs")
+    with pytest.raises(ServiceError, match="redis cannot be prepared in .*redis"):
+        services.up(embedded_settings(services_folder), only=["redis"])
+
+
 def test_a_taken_port_is_named_with_its_setting(services_folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

@@ -109,9 +109,12 @@ class _Starting:
     writing: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self, launcher: Launcher) -> None:
-        launch = launcher.prepare(
-            self.folder, self.state.ports, lambda line: self.report(launcher.name, line)
-        )
+        try:
+            launch = launcher.prepare(
+                self.folder, self.state.ports, lambda line: self.report(launcher.name, line)
+            )
+        except OSError as error:
+            raise ServiceError(f"{launcher.name} cannot be prepared in {self.folder}: {error}") from error
         self.report(launcher.name, "starting")
         process = self._spawned(launcher.name, launch)
 
