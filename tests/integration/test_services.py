@@ -141,11 +141,11 @@ def test_a_broken_state_file_is_named(services_folder: Path) -> None:
 
 def test_a_folder_that_cannot_be_used_is_named(services_folder: Path) -> None:
     (services_folder / "lock").mkdir(parents=True)
-    with pytest.raises(ServiceError, match="the data folder .* cannot be used"):
+    with pytest.raises(ServiceError, match=r"the data folder .* cannot be used"):
         services.up(embedded_settings(services_folder), only=["redis"])
     (services_folder / "lock").rmdir()
     (services_folder / "redis").write_text("a file where a folder belongs")
-    with pytest.raises(ServiceError, match="redis cannot be prepared in .*redis"):
+    with pytest.raises(ServiceError, match=r"redis cannot be prepared in .*redis"):
         services.up(embedded_settings(services_folder), only=["redis"])
 
 
