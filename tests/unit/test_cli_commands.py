@@ -13,7 +13,10 @@ from fraudengine.cli.exit_codes import ExitCode
 
 HEADER = "transaction_id,event_time,customer_id,amount_minor,merchant_id,channel,is_fraud\n"
 GOOD = "t1,2024-01-01T00:00:00Z,c1,100,m1,ecommerce,0\n"
-COMMANDS = ["demo", "generate", "validate", "features", "train", "compile", "replay", "evaluate", "inspect"]
+COMMANDS = [
+    *("demo", "generate", "validate", "features", "train", "compile", "replay", "evaluate", "inspect"),
+    *("up", "down", "config"),
+]
 READING = ["validate", "features", "train", "replay", "evaluate"]
 
 Captured = pytest.CaptureFixture[str]
