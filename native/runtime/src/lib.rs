@@ -4,9 +4,7 @@
 
 pub mod kafka;
 pub mod limits;
-pub mod metrics;
+pub mod log_reader;
 pub mod payload;
-pub mod settings;
-pub mod stream;
+pub mod sink;
 pub mod wire;
-pub mod workers;
