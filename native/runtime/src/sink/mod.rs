@@ -11,7 +11,9 @@ mod partitions;
 mod postgres;
 mod postgres_labels;
 mod postgres_session;
-// mod redis;
+mod redis;
+mod redis_batch;
+mod redis_profile;
 
 mod rows;
 mod settings;
@@ -84,5 +86,13 @@ pub fn spawn_postgres(
     handle.spawn("postgres", &kafka.decisions_topic, decisions, kafka, stop)?;
     let labels = postgres_labels::LabelWriter::new(settings, &kafka.labels_topic, kafka.labels_format);
     handle.spawn("postgres-labels", &kafka.labels_topic, labels, kafka, stop)?;
+    Ok(handle)
+}
+
+/// Starts the writer to Redis.
+pub fn spawn_redis(settings: &RedisSettings, kafka: &KafkaSettings, stop: &Stop) -> io::Result<SinkHandle> {
+    let mut handle = SinkHandle { threads: Vec::new(), shared: Vec::new() };
+    let writer = redis::RedisWriter::new(settings, &kafka.decisions_topic);
+    handle.spawn("redis", &kafka.decisions_topic, writer, kafka, stop)?;
     Ok(handle)
 }
