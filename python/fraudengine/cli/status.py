@@ -72,6 +72,9 @@ def rows(told: dict[str, Any], rate: float | None) -> list[tuple[str, str]]:
         ("taken in again at start", f"{told['recovered']:,} in {told['recovery_micros'] / 1e6:.1f} s"),
         ("runs begun again", f"{told['restarts']:,}"),
     ]
+    for name, sink in told["sinks"].items():
+        error = f" ({sink['error']})" if sink["error"] else ""
+        lines.append((name, f"{sink['state']}, {sink['rows']:,} rows, {sink['lag']:,} behind{error}"))
     if rate is not None:
         lines.insert(3, ("per second", f"{rate:,.0f}"))
     return lines

@@ -19,11 +19,11 @@ use fraudengine_core::feature::catalogue;
 use super::StreamError;
 use super::chunk::{Chunk, DecidedChunk, Refused, Row};
 use super::delivery::{ALERTS, DEAD_LETTERS, DECISIONS, Delivery, TOPICS};
-use super::stop::Stop;
 use crate::kafka::{Producer, Record};
 use crate::metrics::{Metrics, Stage};
 use crate::payload::encode::{self, Reason, Source};
 use crate::settings::{FeaturesIn, Settings};
+use crate::stop::Stop;
 
 /// How long this thread waits for a chunk before it looks for acknowledgements.
 const IDLE: Duration = Duration::from_millis(2);

@@ -12,18 +12,6 @@ fn a_snapshot_is_judged_by_the_log() {
 }
 
 #[test]
-fn records_of_replaced_processes_do_not_exist() {
-    let mut rule = GenerationRule::new(-1);
-    assert_eq!(rule.admit(0, 0, 77), Admission::Marker);
-    assert_eq!(rule.admit(1, 0, 0), Admission::Valid);
-    assert_eq!(rule.admit(2, 0, 88), Admission::Marker);
-    assert_eq!(rule.admit(3, 0, 0), Admission::Replaced, "the first process lives on");
-    assert_eq!(rule.admit(4, 2, 0), Admission::Valid);
-    let mut rule = GenerationRule::new(2);
-    assert_eq!(rule.admit(5, 0, 0), Admission::Replaced, "the rule begins at a snapshot");
-}
-
-#[test]
 fn positions_are_by_partition_with_holes() {
     assert_eq!(by_partition(&BTreeMap::new()), Vec::<i64>::new());
     assert_eq!(by_partition(&BTreeMap::from([(0, 5), (2, 9)])), [5, -1, 9]);
