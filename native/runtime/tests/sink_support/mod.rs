@@ -3,6 +3,8 @@
 //! `FRAUDENGINE_TEST_KAFKA`, `FRAUDENGINE_TEST_POSTGRES` and `FRAUDENGINE_TEST_REDIS`; see
 //! `tests/integration/test_rust_sinks.py`, which starts them. Every test takes names of its own.
 
+#![allow(dead_code, reason = "each test uses its part")]
+
 pub mod proxy;
 
 use std::collections::BTreeMap;
