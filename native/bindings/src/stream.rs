@@ -164,6 +164,18 @@ fn figures(metrics: &Metrics, status: &Bound<'_, PyDict>) -> PyResult<()> {
     status.set_item("watermark_micros", metrics.watermark.load(Relaxed))?;
     status.set_item("snapshot_time_micros", metrics.snapshot_time.load(Relaxed))?;
     status.set_item("model", format!("{:016x}", metrics.model.load(Relaxed)))?;
+    let sinks = PyDict::new(status.py());
+    for sink in metrics.sinks() {
+        let one = PyDict::new(status.py());
+        one.set_item("state", sink.state.name())?;
+        one.set_item("lag", sink.lag_records)?;
+        one.set_item("lag_seconds", sink.lag_seconds)?;
+        one.set_item("rows", sink.rows_written)?;
+        one.set_item("retries", sink.retries)?;
+        one.set_item("error", sink.last_error)?;
+        sinks.set_item(sink.sink, one)?;
+    }
+    status.set_item("sinks", sinks)?;
     for (name, share) in [("p50", 0.5), ("p95", 0.95), ("p99", 0.99)] {
         status.set_item(format!("latency_{name}_micros"), metrics.latency.quantile(share))?;
     }

@@ -8,12 +8,14 @@
 //! Every atomic is a statistic on its own: relaxed ordering everywhere, nothing is inferred from two of them.
 
 use std::fmt::Write;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use fraudengine_core::engine::TableStats;
 use fraudengine_core::event::{ENTITY_KINDS, EntityKind};
+
+use crate::sink::{SinkHandle, SinkState, Status};
 
 /// Upper bounds of the latency buckets in microseconds.
 pub const LATENCY_BOUNDS_MICROS: [u64; 16] = [
@@ -139,6 +141,7 @@ pub struct Metrics {
     /// Labels that wait for their time.
     pub labels_pending: AtomicU64,
     tables: Mutex<Option<[TableStats; ENTITY_KINDS]>>,
+    sinks: Mutex<Vec<Arc<SinkHandle>>>,
     last_trouble: Mutex<Option<(Instant, String)>>,
 }
 
@@ -167,6 +170,7 @@ impl Default for Metrics {
             model: AtomicU64::new(0),
             labels_pending: AtomicU64::new(0),
             tables: Mutex::new(None),
+            sinks: Mutex::new(Vec::new()),
             last_trouble: Mutex::new(None),
         }
     }
@@ -196,6 +200,17 @@ impl Metrics {
     /// Replaces what is known of the size of the state.
     pub fn set_tables(&self, tables: [TableStats; ENTITY_KINDS]) {
         *self.tables.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(tables);
+    }
+
+    /// Replaces the writers whose state is told.
+    pub fn set_sinks(&self, sinks: Vec<Arc<SinkHandle>>) {
+        *self.sinks.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = sinks;
+    }
+
+    /// How the writers stand.
+    pub fn sinks(&self) -> Vec<Status> {
+        let sinks = self.sinks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        sinks.iter().flat_map(|sink| sink.status()).collect()
     }
 
     /// All decisions.
@@ -245,6 +260,7 @@ impl Metrics {
         }
         self.gauges(out);
         self.sizes(out);
+        self.sink_families(out);
         page
     }
 
@@ -269,6 +285,33 @@ impl Metrics {
         }
         family(out, "fraudengine_model_info", "gauge", "1 for the model that decides.");
         let _ = writeln!(out, "fraudengine_model_info{{model=\"{:016x}\"}} 1", self.model.load(Relaxed));
+    }
+
+    fn sink_families(&self, out: &mut String) {
+        let sinks = self.sinks();
+        type Value = fn(&Status) -> f64;
+        let families: [(&str, &str, &str, Value); 6] = [
+            ("sink_lag_records", "gauge", "Decisions not yet written.", |sink| sink.lag_records as f64),
+            ("sink_lag_seconds", "gauge", "Age of the oldest of them.", |sink| sink.lag_seconds),
+            ("sink_rows_total", "counter", "Rows written.", |sink| sink.rows_written as f64),
+            ("sink_retries_total", "counter", "Attempts after an error.", |sink| sink.retries as f64),
+            (
+                "sink_lost_records_total",
+                "counter",
+                "Dropped by the broker before they were written.",
+                |sink| sink.lost as f64,
+            ),
+            ("sink_up", "gauge", "1 while it writes or waits for records.", |sink| {
+                f64::from(u8::from(sink.state == SinkState::Running))
+            }),
+        ];
+        for (name, kind, help, value) in families {
+            let name = format!("fraudengine_{name}");
+            family(out, &name, kind, help);
+            for sink in &sinks {
+                let _ = writeln!(out, "{name}{{sink=\"{}\"}} {}", sink.sink, value(sink));
+            }
+        }
     }
 
     fn sizes(&self, out: &mut String) {

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::kafka::KafkaSettings;
+use crate::sink::{PostgresSettings, RedisSettings};
 
 /// All sections that the native stream reads.
 #[derive(Clone, Debug, Deserialize)]
@@ -28,9 +29,9 @@ pub struct Settings {
     /// `[state]`.
     pub state: StateSettings,
     /// `[postgres]`.
-    pub postgres: serde_json::Value,
+    pub postgres: PostgresSettings,
     /// `[redis]`.
-    pub redis: serde_json::Value,
+    pub redis: RedisSettings,
     /// `[http]`, served by Python.
     pub http: serde_json::Value,
     /// `[log]`, read by Python.

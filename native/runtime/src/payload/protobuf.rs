@@ -195,7 +195,7 @@ impl<'a> Cursor<'a> {
 
     /// The next field's key, `tag << 3 | wire type`; `None` at the end of the message.
     #[inline]
-    fn key(&mut self) -> Result<Option<u32>, Fault> {
+    pub(super) fn key(&mut self) -> Result<Option<u32>, Fault> {
         let key = match self.bytes.get(self.at) {
             None => return Ok(None),
             Some(&byte) if byte < 0x80 => {
@@ -226,7 +226,7 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    fn take(&mut self, length: u64) -> Result<&'a [u8], Fault> {
+    pub(super) fn take(&mut self, length: u64) -> Result<&'a [u8], Fault> {
         let rest = self.rest();
         if length > rest.len() as u64 {
             return Err(Fault::Truncated);
@@ -236,7 +236,7 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    fn text(&mut self) -> Result<&'a str, Fault> {
+    pub(super) fn text(&mut self) -> Result<&'a str, Fault> {
         let length = self.varint()?;
         let start = self.at;
         let bytes = self.take(length)?;
@@ -252,7 +252,7 @@ impl<'a> Cursor<'a> {
         bytes.try_into().map(f64::from_le_bytes).map_err(|_| Fault::Truncated)
     }
 
-    fn skip(&mut self, found: u32, depth: u32) -> Result<(), Fault> {
+    pub(super) fn skip(&mut self, found: u32, depth: u32) -> Result<(), Fault> {
         if depth == 0 {
             return Err(Fault::TooDeep);
         }

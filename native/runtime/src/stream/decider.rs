@@ -21,8 +21,8 @@ use super::delivery::Delivery;
 use super::model::ModelSlot;
 use super::snapshot_writer::{Begin, ToWriter};
 use super::source::hand_over;
-use super::stop::Stop;
 use crate::metrics::{Metrics, Stage, now_micros};
+use crate::stop::Stop;
 
 /// Parts are copied for about this long between two chunks, at least one.
 const COPY_BUDGET: Duration = Duration::from_micros(1_500);

@@ -10,7 +10,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::stop::Stop;
+use crate::stop::Stop;
 
 /// The topics that the stream writes, in the order of the producer.
 pub const TOPICS: usize = 3;

@@ -18,14 +18,13 @@ pub mod output;
 pub mod rebuild;
 pub mod recovery;
 mod run;
+mod sinks;
 pub mod snapshot_file;
 pub mod snapshot_writer;
 pub mod source;
-mod stop;
 mod supervisor;
 
 pub use error::StreamError;
 pub use model::{ActiveModel, ModelSlot};
 pub use output::short_hash;
-pub use stop::Stop;
 pub use supervisor::{Phase, Stream};

@@ -1,9 +1,12 @@
 //! The last thread: decided chunks become records of `decisions`, `alerts` and `dead-letter`.
 //!
+//! An alert is sent when its decision is acknowledged, never before: a crash must not leave an alert on a decision
+//! that is not in the log, because the transaction would be decided, and alerted, again.
+//!
 //! What is in flight is bounded: when the broker does not acknowledge, this thread waits, the bounded channels
 //! fill, and the source stops reading.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -16,11 +19,11 @@ use fraudengine_core::feature::catalogue;
 use super::StreamError;
 use super::chunk::{Chunk, DecidedChunk, Refused, Row};
 use super::delivery::{ALERTS, DEAD_LETTERS, DECISIONS, Delivery, TOPICS};
-use super::stop::Stop;
 use crate::kafka::{Producer, Record};
 use crate::metrics::{Metrics, Stage};
 use crate::payload::encode::{self, Reason, Source};
 use crate::settings::{FeaturesIn, Settings};
+use crate::stop::Stop;
 
 /// How long this thread waits for a chunk before it looks for acknowledgements.
 const IDLE: Duration = Duration::from_millis(2);
@@ -175,6 +178,19 @@ impl Encoder {
     }
 }
 
+impl Encoder {
+    /// Hands out the encoded alerts: row, key, value.
+    fn alerts(&self, chunk: &Chunk, mut each: impl FnMut(usize, &[u8], &[u8])) {
+        let mut start = 0;
+        for &(topic, key, end) in &self.records {
+            if let (ALERTS, Key::Customer(row)) = (topic, key) {
+                each(row, chunk.customer(&chunk.rows[row]), &self.bytes[start..end]);
+            }
+            start = end;
+        }
+    }
+}
+
 /// Whether a decision is an alert: not approved, and not a repetition.
 pub fn is_alert(decided: &DecidedChunk, row: usize) -> bool {
     decided.output.action[row] != Action::Approve
@@ -195,6 +211,8 @@ pub struct Outlet {
     in_flight_max: u64,
     /// Position after the last acknowledged decision.
     acknowledged: u64,
+    /// Alerts whose decisions are not acknowledged yet: the position after the decision, key and value.
+    alerts_waiting: VecDeque<(u64, Vec<u8>, Vec<u8>)>,
     watched: Vec<u64>,
 }
 
@@ -209,7 +227,16 @@ impl Outlet {
         metrics: Arc<Metrics>,
     ) -> Self {
         let in_flight_max = settings.output.in_flight_max as u64;
-        Self { producer, encoder, delivery, metrics, in_flight_max, acknowledged: first, watched: Vec::new() }
+        Self {
+            producer,
+            encoder,
+            delivery,
+            metrics,
+            in_flight_max,
+            acknowledged: first,
+            alerts_waiting: VecDeque::new(),
+            watched: Vec::new(),
+        }
     }
 
     /// Sends until the channel closes and everything is acknowledged; when `abandon` is set, gives up at once.
@@ -257,13 +284,25 @@ impl Outlet {
         let mut counts = [0; TOPICS];
         for (topic, count) in counts.iter_mut().enumerate() {
             *count = self.encoder.records.iter().filter(|(of, ..)| *of == topic).count() as u64;
-            self.producer.send(topic, self.encoder.of_topic(topic, chunk))?;
+            if topic != ALERTS {
+                self.producer.send(topic, self.encoder.of_topic(topic, chunk))?;
+            }
         }
+        self.encoder.alerts(chunk, |row, key, value| {
+            self.alerts_waiting.push_back((decided.first + row as u64 + 1, key.to_vec(), value.to_vec()));
+        });
         self.delivery.sent(decided.first + chunk.rows.len() as u64, counts);
         self.metrics.alerts.fetch_add(counts[ALERTS], Relaxed);
         self.metrics.stage(Stage::Encode, since);
         self.metrics.in_flight.store(self.delivery.in_flight(), Relaxed);
         Ok(())
+    }
+
+    fn send_alerts(&mut self) -> Result<(), StreamError> {
+        let ready = self.alerts_waiting.partition_point(|(position, ..)| *position <= self.acknowledged);
+        let ready: Vec<_> = self.alerts_waiting.drain(..ready).collect();
+        let records = ready.iter().map(|(_, key, value)| Record { key, value, tag: 0 });
+        Ok(self.producer.send(ALERTS, records)?)
     }
 
     fn acknowledge(&mut self, wait_ms: i32) -> Result<(), StreamError> {
@@ -285,6 +324,7 @@ impl Outlet {
         }
         self.acknowledged = position;
         self.delivery.acknowledged(records, offsets, &found);
+        self.send_alerts()?;
         self.metrics.delivered.fetch_add(records[DECISIONS], Relaxed);
         self.metrics.in_flight.store(self.delivery.in_flight(), Relaxed);
         Ok(())

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fraudengine_core::decision::Action;
 use fraudengine_core::engine::flag;
-use fraudengine_core::event::{CurrencyTable, RawTransaction, Transaction, check, check_label};
+use fraudengine_core::event::{CurrencyTable, Label, Transaction, check, check_label};
 use fraudengine_core::workers::Inline;
 use fraudengine_core::{Batch, Decided, Engine, Output, Stands};
 use prost::Message as _;
@@ -14,8 +14,10 @@ use super::StreamError;
 use super::delivery::TOPICS;
 use super::recovery::{Recovered, by_partition};
 use super::snapshot_file::Header;
-use crate::kafka::{Consumer, KafkaError, Polled, Position};
-use crate::payload::{Format, Scratch, decode_label};
+use crate::kafka::{KafkaError, KafkaSettings};
+use crate::log_reader::LogReader;
+use crate::payload::record::DecisionView;
+use crate::payload::{Scratch, decode_label};
 use crate::settings::Settings;
 use crate::wire;
 
@@ -58,7 +60,7 @@ impl<'a> Rebuild<'a> {
             engine,
             stands,
             position: header.position,
-            labels: LabelReader::new(settings, header.label_offset)?,
+            labels: LabelReader::new(settings, header.label_offset),
             sources: recorded.map(|(partition, &offset)| (partition as i32, offset)).collect(),
             alerts_sent,
             alerts_missing: Vec::new(),
@@ -71,15 +73,14 @@ impl<'a> Rebuild<'a> {
         })
     }
 
-    /// Takes in the record at an offset.
-    pub fn take(&mut self, offset: i64, mut record: wire::DecisionRecord) -> Result<(), StreamError> {
+    /// Takes in the record at an offset; `value` are its bytes.
+    pub fn take(&mut self, offset: i64, record: &DecisionView<'_>, value: &[u8]) -> Result<(), StreamError> {
         let foreign = |reason: String| StreamError::ForeignRecord {
             topic: self.settings.kafka.decisions_topic.clone(),
             offset,
             reason,
         };
-        let transaction = record.transaction.take().ok_or_else(|| foreign("no transaction".to_owned()))?;
-        let raw = raw_of(&transaction);
+        let raw = record.transaction.ok_or_else(|| foreign("no transaction".to_owned()))?;
         let row = check(&raw, &self.currencies).map_err(|violation| foreign(violation.to_string()))?;
         // Labels were read before the chunk of this record: whatever waits in `rows` came before them.
         if record.label_offset > self.labels.next || self.rows.len() == ROWS_AT_ONCE {
@@ -96,10 +97,11 @@ impl<'a> Rebuild<'a> {
         *next = (*next).max(source.1 + 1);
         let duplicate = record.flags & u32::from(flag::DUPLICATE) != 0;
         if action != Action::Approve && !duplicate && !self.alerts_sent.contains(&source) {
-            let key = transaction.customer_id.clone().into_bytes();
-            record.transaction = Some(transaction);
-            record.generation = self.alerts_generation;
-            self.alerts_missing.push((key, record.encode_to_vec()));
+            let mut alert =
+                wire::DecisionRecord::decode(value).map_err(|error| foreign(error.to_string()))?;
+            alert.generation = self.alerts_generation;
+            let key = raw.customer_id.unwrap_or_default().as_bytes().to_vec();
+            self.alerts_missing.push((key, alert.encode_to_vec()));
         }
         Ok(())
     }
@@ -136,80 +138,45 @@ impl<'a> Rebuild<'a> {
     }
 }
 
-/// A record's transaction as the engine's raw type.
-fn raw_of(transaction: &wire::Transaction) -> RawTransaction<'_> {
-    let channel = transaction.channel.and_then(|code| wire::CHANNELS.get(code as usize).copied());
-    RawTransaction {
-        transaction_id: Some(&transaction.transaction_id),
-        event_time_micros: Some(transaction.event_time_micros),
-        customer_id: Some(&transaction.customer_id),
-        card_id: transaction.card_id.as_deref(),
-        device_id: transaction.device_id.as_deref(),
-        merchant_id: transaction.merchant_id.as_deref(),
-        ip_address: transaction.ip_address.as_deref(),
-        amount_minor: transaction.amount_minor,
-        currency: transaction.currency.as_deref(),
-        channel: channel.filter(|name| !name.is_empty()),
-        merchant_category: transaction.merchant_category.map(i64::from),
-        country: transaction.country.as_deref(),
-        latitude: transaction.latitude,
-        longitude: transaction.longitude,
-    }
-}
-
 /// Reads the labels topic in step with the log.
 struct LabelReader {
-    consumer: Option<Consumer>,
-    position: Position,
-    settings: crate::kafka::KafkaSettings,
-    format: Format,
+    reader: Option<LogReader>,
+    settings: KafkaSettings,
     scratch: Scratch,
     next: i64,
 }
 
 impl LabelReader {
-    fn new(settings: &Settings, offset: i64) -> Result<Self, StreamError> {
-        let kafka = settings.kafka.clone();
-        let position = Position { topic: kafka.labels_topic.clone(), partition: 0, offset };
-        let format = kafka.labels_format;
-        Ok(Self {
-            consumer: None,
-            position,
-            settings: kafka,
-            format,
-            scratch: Scratch::default(),
-            next: offset,
-        })
+    fn new(settings: &Settings, next: i64) -> Self {
+        Self { reader: None, settings: settings.kafka.clone(), scratch: Scratch::default(), next }
     }
 
     fn read_until(
         &mut self,
         until: i64,
         currencies: &CurrencyTable,
-        mut each: impl FnMut(fraudengine_core::event::Label),
+        mut each: impl FnMut(Label),
     ) -> Result<(), StreamError> {
+        let KafkaSettings { labels_topic, labels_format, .. } = &self.settings;
         let mut last_progress = Instant::now();
         while self.next < until {
-            let consumer = match &mut self.consumer {
-                Some(consumer) => consumer,
-                none => none.insert(Consumer::new(&self.settings, std::slice::from_ref(&self.position))?),
+            let reader = match &mut self.reader {
+                Some(reader) => reader,
+                none => none.insert(LogReader::open(&self.settings, labels_topic, self.next)?),
             };
-            // Never more than is needed: a record that is taken from the consumer is gone.
-            let room = usize::try_from(until - self.next).unwrap_or(usize::MAX).min(1_024);
-            let records = match consumer.poll(room, 100)? {
-                Polled::Records(records) => records,
-                Polled::Trouble(_) => 0,
-            };
+            // Never more than is needed: a record that is taken from the reader is gone.
+            let room = usize::try_from(until - self.next).unwrap_or(usize::MAX).min(ROWS_AT_ONCE);
+            let records = reader.poll(room, 100)?;
             for at in 0..records {
-                let message = consumer.message(at);
+                let record = reader.record(at);
                 // Refused labels were dead letters when they were first read.
-                if let Ok(raw) = decode_label(self.format, message.value, &mut self.scratch)
+                if let Ok(raw) = decode_label(*labels_format, record.value, &mut self.scratch)
                     && let Ok(label) = check_label(&raw, currencies)
                 {
                     each(label);
                 }
-                self.next = message.offset + 1;
             }
+            self.next = reader.next();
             if records > 0 {
                 last_progress = Instant::now();
             } else if last_progress.elapsed() > Duration::from_secs(60) {

@@ -21,13 +21,17 @@ use super::StreamError;
 use super::delivery::{ALERTS, DEAD_LETTERS, DECISIONS, TOPICS};
 use super::rebuild::Rebuild;
 use super::snapshot_file::{self, Loaded};
-use crate::kafka::{Consumer, KafkaError, Polled, Position, Producer, Record, StartFrom};
+use crate::kafka::{Consumer, KafkaError, Position, Producer, Record, StartFrom};
+use crate::log_reader::{GenerationRule, LogReader};
 use crate::payload::encode;
+use crate::payload::record::decision;
 use crate::settings::Settings;
 use crate::wire;
 
 const CALL_TIMEOUT_MS: i32 = 10_000;
 const POLL_MS: i32 = 100;
+/// How long a part of a log that must be there may take to come.
+const PATIENCE: Duration = Duration::from_secs(60);
 const RECORDS_AT_ONCE: usize = 4_096;
 
 /// What a process starts from.
@@ -137,7 +141,7 @@ pub fn recover(settings: &Settings, generations: [i64; TOPICS]) -> Result<Recove
     let start = snapshot_file::Header {
         position: 0,
         offsets,
-        generations: [-1; TOPICS],
+        generations: [0; TOPICS],
         end_position: 0,
         end_offset: log_start,
         label_offset: label_start,
@@ -192,33 +196,21 @@ fn from_loaded(
     let alerts_sent =
         read_alerts(settings, header.offsets[ALERTS], generations[ALERTS], header.generations[ALERTS])?;
     let mut rebuild = Rebuild::new(settings, engine, stands, &header, alerts_sent, generations[ALERTS])?;
-    let mut rule = GenerationRule::new(header.generations[DECISIONS]);
-    read_log(
-        settings,
-        &settings.kafka.decisions_topic,
-        header.offsets[DECISIONS],
-        generations[DECISIONS],
-        |offset, value| {
-            let record = parse(&settings.kafka.decisions_topic, offset, value)?;
-            match rule.admit(offset, record.generation, record.owner) {
-                Admission::Marker => {
-                    let verdict = judge(
-                        header.generations[DECISIONS],
-                        header.offsets[DECISIONS],
-                        header.end_offset,
-                        0,
-                        Some(offset),
-                    );
-                    if verdict == Verdict::Overtaken {
-                        return Err(StreamError::Overtaken { path: path.clone(), marker: offset });
-                    }
-                    Ok(())
-                }
-                Admission::Replaced => Ok(()),
-                Admission::Valid => rebuild.take(offset, record),
-            }
-        },
-    )?;
+    let mut rule = GenerationRule::resume(header.generations[DECISIONS]);
+    let topic = &settings.kafka.decisions_topic;
+    let [start, ..] = header.offsets;
+    read_log(settings, topic, start, generations[DECISIONS], |offset, value| {
+        let record = decision(value).map_err(|error| foreign(topic, offset, error))?;
+        if record.is_marker() {
+            rule.marker(offset);
+            let verdict = judge(header.generations[DECISIONS], start, header.end_offset, 0, Some(offset));
+            return match verdict {
+                Verdict::Overtaken => Err(StreamError::Overtaken { path: path.clone(), marker: offset }),
+                Verdict::Good | Verdict::TooOld => Ok(()),
+            };
+        }
+        if rule.admits(record.generation) { rebuild.take(offset, &record, value) } else { Ok(()) }
+    })?;
     rebuild.flush()?;
     let letters = read_letters(
         settings,
@@ -242,48 +234,8 @@ fn from_loaded(
     Ok(recovered)
 }
 
-fn parse(topic: &str, offset: i64, value: &[u8]) -> Result<wire::DecisionRecord, StreamError> {
-    wire::DecisionRecord::decode(value).map_err(|error| StreamError::ForeignRecord {
-        topic: topic.to_owned(),
-        offset,
-        reason: error.to_string(),
-    })
-}
-
-/// How a reader treats a record of a topic that only the stream writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// A new process writes from here on.
-    Marker,
-    /// Written by a process that had been replaced: it does not exist.
-    Replaced,
-    /// It counts.
-    Valid,
-}
-
-/// The rule of generations (see `log.proto`).
-#[derive(Clone, Copy, Debug)]
-pub struct GenerationRule {
-    highest: i64,
-}
-
-impl GenerationRule {
-    /// Starts behind the marker at `highest`; -1: at the beginning.
-    pub const fn new(highest: i64) -> Self {
-        Self { highest }
-    }
-
-    /// Judges the record at an offset.
-    pub fn admit(&mut self, offset: i64, generation: i64, owner: u64) -> Admission {
-        if owner != 0 {
-            self.highest = self.highest.max(offset);
-            Admission::Marker
-        } else if generation < self.highest {
-            Admission::Replaced
-        } else {
-            Admission::Valid
-        }
-    }
+fn foreign(topic: &str, offset: i64, reason: impl ToString) -> StreamError {
+    StreamError::ForeignRecord { topic: topic.to_owned(), offset, reason: reason.to_string() }
 }
 
 /// Reads one of our topics from an offset up to (not including) our marker.
@@ -297,31 +249,25 @@ fn read_log(
     if from >= until {
         return Ok(());
     }
-    let position = Position { topic: topic.to_owned(), partition: 0, offset: from };
-    let mut consumer = Consumer::new(&settings.kafka, &[position])?;
+    let mut reader = LogReader::open(&settings.kafka, topic, from)?;
     let mut last_progress = Instant::now();
-    loop {
-        let records = match consumer.poll(RECORDS_AT_ONCE, POLL_MS)? {
-            Polled::Records(records) => records,
-            Polled::Trouble(text) => {
-                tracing::warn!("recovery waits: {text}");
-                0
-            }
-        };
+    while reader.next() < until {
+        let records = reader.poll(RECORDS_AT_ONCE, POLL_MS)?;
         for at in 0..records {
-            let message = consumer.message(at);
-            if message.offset >= until {
+            let record = reader.record(at);
+            if record.offset >= until {
                 return Ok(());
             }
-            each(message.offset, message.value)?;
+            each(record.offset, record.value)?;
         }
         if records > 0 {
             last_progress = Instant::now();
-        } else if last_progress.elapsed() > Duration::from_secs(60) {
-            let reason = format!("{topic} could not be read up to offset {until} within 60 s");
+        } else if last_progress.elapsed() > PATIENCE {
+            let reason = format!("{topic} could not be read up to offset {until} within {PATIENCE:?}");
             return Err(KafkaError::Call { call: "recover", reason }.into());
         }
     }
+    Ok(())
 }
 
 fn read_alerts(
@@ -332,10 +278,12 @@ fn read_alerts(
 ) -> Result<HashSet<(i32, i64)>, StreamError> {
     let topic = &settings.kafka.alerts_topic;
     let mut sent = HashSet::new();
-    let mut rule = GenerationRule::new(generation);
+    let mut rule = GenerationRule::resume(generation);
     read_log(settings, topic, from, until, |offset, value| {
-        let record = parse(topic, offset, value)?;
-        if rule.admit(offset, record.generation, record.owner) == Admission::Valid {
+        let record = decision(value).map_err(|error| foreign(topic, offset, error))?;
+        if record.is_marker() {
+            rule.marker(offset);
+        } else if rule.admits(record.generation) {
             sent.insert((record.source_partition, record.source_offset));
         }
         Ok(())
@@ -351,14 +299,12 @@ fn read_letters(
 ) -> Result<HashSet<(bool, i32, i64)>, StreamError> {
     let topic = &settings.kafka.dead_letter_topic;
     let mut sent = HashSet::new();
-    let mut rule = GenerationRule::new(generation);
+    let mut rule = GenerationRule::resume(generation);
     read_log(settings, topic, from, until, |offset, value| {
-        let letter = wire::DeadLetter::decode(value).map_err(|error| StreamError::ForeignRecord {
-            topic: topic.clone(),
-            offset,
-            reason: error.to_string(),
-        })?;
-        if rule.admit(offset, letter.generation, letter.owner) == Admission::Valid {
+        let letter = wire::DeadLetter::decode(value).map_err(|error| foreign(topic, offset, error))?;
+        if letter.owner != 0 {
+            rule.marker(offset);
+        } else if rule.admits(letter.generation) {
             let is_label = letter.source_topic == settings.kafka.labels_topic;
             sent.insert((is_label, letter.source_partition, letter.source_offset));
         }

@@ -16,11 +16,11 @@ use super::output::{Encoder, Outlet};
 use super::recovery::{self, Recovered};
 use super::snapshot_writer::{self, QUEUED_PARTS_MAX, ToWriter};
 use super::source::Source;
-use super::stop::Stop;
 use crate::kafka::{Producer, Record};
 use crate::limits::CHUNKS_QUEUED_MAX;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
+use crate::stop::Stop;
 use crate::workers;
 
 /// How long an orderly end waits for acknowledgements.

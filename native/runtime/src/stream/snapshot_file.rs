@@ -130,7 +130,9 @@ impl SnapshotWriter {
 
     /// Appends the next part, copied at a position.
     pub fn part(&mut self, position: u64, bytes: &[u8]) -> Result<(), StreamError> {
-        self.write(&position.to_le_bytes())?;
+        let position = position.to_le_bytes();
+        self.write(&position)?;
+        self.write(&crc32fast::hash(&position).to_le_bytes())?;
         self.write(bytes)
     }
 
@@ -213,6 +215,9 @@ pub fn load(path: &Path) -> Result<Loaded, StreamError> {
     for part in 0..PARTS {
         let mut position = [0; 8];
         fill(&mut input, &mut position, path)?;
+        if read_u32(&mut input, path)? != crc32fast::hash(&position) {
+            return Err(refused(SnapshotError::HeadChecksum));
+        }
         let position = u64::from_le_bytes(position);
         if !(header.position..=header.end_position).contains(&position) {
             let error = SnapshotError::OutOfRange { what: "position of a part", value: position as i64 };

@@ -10,8 +10,8 @@ use crossbeam_channel::Receiver;
 use super::StreamError;
 use super::delivery::{DECISIONS, Delivery, TOPICS};
 use super::snapshot_file::{Header, SnapshotWriter, prune};
-use super::stop::Stop;
 use crate::metrics::{Metrics, now_micros};
+use crate::stop::Stop;
 
 /// Parts waiting to be written, at most: the memory that a snapshot takes.
 pub const QUEUED_PARTS_MAX: usize = 4;

@@ -13,11 +13,11 @@ use xxhash_rust::xxh3::xxh3_64_with_secret;
 
 use super::StreamError;
 use super::chunk::{Chunk, Refused, Row};
-use super::stop::Stop;
 use crate::kafka::{Consumer, KafkaSettings, Message, Polled, Position};
 use crate::metrics::Metrics;
 use crate::payload::{Format, Scratch, decode_label, decode_transaction, encode, message as unframed};
 use crate::settings::Settings;
+use crate::stop::Stop;
 use crate::wire::DeadLetterReason;
 
 /// How long a poll waits for the first record: also the delay at which a stop is noticed.

@@ -9,10 +9,11 @@ use super::StreamError;
 use super::model::{ActiveModel, ModelSlot};
 use super::recovery::source_positions;
 use super::run::Run;
-use super::stop::Stop;
+use super::sinks::Sinks;
 use crate::kafka::{Consumer, Seat, SeatState};
 use crate::metrics::{Metrics, now_micros};
 use crate::settings::Settings;
+use crate::stop::Stop;
 
 const TICK: Duration = Duration::from_millis(50);
 const EVERY_SECOND: Duration = Duration::from_secs(1);
@@ -218,6 +219,7 @@ fn decide(shared: &Arc<Shared>, seat: &Seat) -> Result<(), StreamError> {
     // Never 0, which would be no owner.
     let owner = (now_micros() as u64) << 16 | u64::from(std::process::id() & 0xFFFF) | 1;
     let run = Run::start(settings, &shared.model, &shared.metrics, owner)?;
+    let sinks = Sinks::start(settings, &shared.metrics)?;
     shared.enter(Phase::Running, None);
     let mut gauge = LagGauge::new(settings)?;
     loop {
@@ -227,7 +229,9 @@ fn decide(shared: &Arc<Shared>, seat: &Seat) -> Result<(), StreamError> {
             return Err(error.unwrap_or(StreamError::Thread("stream")));
         }
         if shared.stop.is_set() || state == SeatState::MustStandUp {
-            return run.finish();
+            run.finish()?;
+            sinks.catch_up();
+            return Ok(());
         }
         if state != SeatState::Seated {
             // The session ended: somebody else may be seated already.

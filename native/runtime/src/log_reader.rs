@@ -1,0 +1,218 @@
+//! An ordered reader of a topic of one partition: `decisions`, `alerts`, `dead-letter`, `labels`.
+//!
+//! It reads from an offset that its user keeps, hands out records in batches, and keeps the promises that a log
+//! needs: an offset that the broker no longer has is an error with both ends of the log, never a silent jump;
+//! gaps between offsets are normal; a consumer that has stopped although there is more to read is made anew.
+//! [`GenerationRule`] leaves out what a process that had already been replaced has written.
+
+use std::time::{Duration, Instant};
+
+use crate::kafka::{Consumer, KafkaError, KafkaSettings, Polled, Position};
+
+/// Silence after which the end of the log is asked for, to tell "nothing new" from "stuck".
+const STALL: Duration = Duration::from_secs(10);
+/// Longest pause between two rebuilds that brought nothing.
+const STALL_MAX: Duration = Duration::from_mins(5);
+/// How long the broker may take to say where a log begins and ends.
+const ASK_TIMEOUT_MS: i32 = 5_000;
+
+/// One record; it lives until the next poll.
+#[derive(Clone, Copy, Debug)]
+pub struct LogRecord<'a> {
+    /// Its offset.
+    pub offset: i64,
+    /// When it was written, milliseconds since 1970; -1: not known.
+    pub timestamp_ms: i64,
+    /// Its value.
+    pub value: &'a [u8],
+}
+
+/// See the module's text. Used by one thread at a time.
+#[derive(Debug)]
+pub struct LogReader {
+    settings: KafkaSettings,
+    topic: String,
+    consumer: Consumer,
+    next: i64,
+    /// Offset behind the last record, as far as was heard.
+    high: i64,
+    moved: Instant,
+    patience: Duration,
+    rebuilt: u64,
+    trouble: Option<String>,
+}
+
+impl LogReader {
+    /// First offset of a topic's log and the offset behind its last record.
+    pub fn ends(settings: &KafkaSettings, topic: &str) -> Result<(i64, i64), KafkaError> {
+        Consumer::idle(settings)?.handle().watermarks(topic, 0, ASK_TIMEOUT_MS)
+    }
+
+    /// A reader whose first record is the first one at or behind `next`.
+    ///
+    /// Fails with [`KafkaError::OffsetOutOfRange`] where the log begins later or ends earlier.
+    pub fn open(settings: &KafkaSettings, topic: &str, next: i64) -> Result<Self, KafkaError> {
+        let (consumer, high) = connect(settings, topic, next)?;
+        Ok(Self {
+            settings: settings.clone(),
+            topic: topic.to_owned(),
+            consumer,
+            next,
+            high,
+            moved: Instant::now(),
+            patience: STALL,
+            rebuilt: 0,
+            trouble: None,
+        })
+    }
+
+    /// Waits up to `timeout_ms` for records and returns how many came, at most `max`. Those of the last poll are gone.
+    pub fn poll(&mut self, max: usize, timeout_ms: i32) -> Result<usize, KafkaError> {
+        let count = match self.consumer.poll(max, timeout_ms)? {
+            Polled::Records(count) => count,
+            Polled::Trouble(reason) => {
+                self.trouble = Some(reason);
+                0
+            }
+        };
+        if count > 0 {
+            self.next = self.consumer.message(count - 1).offset + 1;
+            self.high = self.high.max(self.next);
+            self.moved = Instant::now();
+            self.patience = STALL;
+            self.trouble = None;
+        } else if self.moved.elapsed() >= self.patience {
+            self.look_after()?;
+        }
+        Ok(count)
+    }
+
+    /// A record of the last poll.
+    pub fn record(&mut self, at: usize) -> LogRecord<'_> {
+        let message = self.consumer.message(at);
+        LogRecord { offset: message.offset, timestamp_ms: message.timestamp_ms, value: message.value }
+    }
+
+    /// Offset of the next record.
+    pub const fn next(&self) -> i64 {
+        self.next
+    }
+
+    /// Records that are known to follow. Refreshed by [`refresh_end`](Self::refresh_end).
+    pub fn lag(&self) -> u64 {
+        u64::try_from(self.high - self.next).unwrap_or(0)
+    }
+
+    /// Asks the broker where the log ends now.
+    pub fn refresh_end(&mut self) -> Result<(), KafkaError> {
+        self.high = self.consumer.handle().watermarks(&self.topic, 0, ASK_TIMEOUT_MS)?.1;
+        Ok(())
+    }
+
+    /// How often a stuck consumer was made anew.
+    pub const fn rebuilt(&self) -> u64 {
+        self.rebuilt
+    }
+
+    /// What the client last complained about, until records come again.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// Nothing came for a while: is there something to come?
+    fn look_after(&mut self) -> Result<(), KafkaError> {
+        self.moved = Instant::now();
+        if let Err(error) = self.refresh_end() {
+            // The broker is away: waiting is right, and the client reconnects by itself.
+            self.trouble = Some(error.to_string());
+            return Ok(());
+        }
+        if self.high <= self.next {
+            self.trouble = None;
+            return Ok(());
+        }
+        tracing::warn!(target: "kafka", topic = %self.topic, next = self.next, end = self.high, "the reader is stuck and is made anew");
+        self.consumer = connect(&self.settings, &self.topic, self.next)?.0;
+        self.rebuilt += 1;
+        // The rest of the log may hold no records at all (only a transaction's marks): do not spin on it.
+        self.patience = (self.patience * 2).min(STALL_MAX);
+        Ok(())
+    }
+}
+
+fn connect(settings: &KafkaSettings, topic: &str, next: i64) -> Result<(Consumer, i64), KafkaError> {
+    let consumer =
+        Consumer::new(settings, &[Position { topic: topic.to_owned(), partition: 0, offset: next }])?;
+    let (low, high) = consumer.handle().watermarks(topic, 0, ASK_TIMEOUT_MS)?;
+    if (low..=high).contains(&next) {
+        return Ok((consumer, high));
+    }
+    Err(KafkaError::OffsetOutOfRange { topic: topic.to_owned(), partition: 0, offset: next, low, high })
+}
+
+/// Which records count: those of the newest process that has announced itself, see `log.proto`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GenerationRule {
+    highest: i64,
+    skipped: u64,
+}
+
+impl GenerationRule {
+    /// Goes on where a reader stood that had come to this generation; 0 for one that begins.
+    pub const fn resume(highest: i64) -> Self {
+        Self { highest, skipped: 0 }
+    }
+
+    /// Takes notice of a marker.
+    pub fn marker(&mut self, offset: i64) {
+        self.highest = self.highest.max(offset);
+    }
+
+    /// Whether a record with this generation counts.
+    pub fn admits(&mut self, generation: i64) -> bool {
+        let admitted = generation >= self.highest;
+        if admitted {
+            // Higher: its marker lies before the place where this reader began.
+            self.highest = generation;
+        } else {
+            self.skipped += 1;
+        }
+        admitted
+    }
+
+    /// Highest generation so far: what a reader keeps beside its offset.
+    pub const fn highest(&self) -> i64 {
+        self.highest
+    }
+
+    /// Records left out so far.
+    pub const fn skipped(&self) -> u64 {
+        self.skipped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replaced_process_is_not_heard() {
+        let mut rule = GenerationRule::default();
+        rule.marker(0);
+        assert!(rule.admits(0));
+        rule.marker(7);
+        assert!(rule.admits(7));
+        assert!(!rule.admits(0));
+        assert!(rule.admits(7));
+        assert_eq!((rule.highest(), rule.skipped()), (7, 1));
+    }
+
+    #[test]
+    fn a_reader_that_begins_in_the_middle_learns_the_generation() {
+        let mut rule = GenerationRule::default();
+        assert!(rule.admits(40));
+        assert!(!rule.admits(12));
+        let mut resumed = GenerationRule::resume(rule.highest());
+        assert!(!resumed.admits(12));
+    }
+}

@@ -1,0 +1,96 @@
+//! Writers behind the decisions: PostgreSQL and Redis, each a reader of the log with a position of its own.
+//!
+//! The log is the only buffer. A sink holds one batch in hand and reads on when it is written, so an outage of a
+//! database is lag, never memory and never loss. Rows and position are written together, and the position is
+//! changed only from the value that was read (compare and set): a batch is written once, whoever tries, and
+//! a second writer notices that the first one has moved on. See `docs/contract.md` for what is written.
+
+mod copy;
+mod migrate;
+mod partitions;
+mod postgres;
+mod postgres_labels;
+mod postgres_session;
+mod redis;
+mod redis_batch;
+mod redis_profile;
+mod rows;
+mod settings;
+mod status;
+mod worker;
+
+pub use migrate::{MIGRATIONS, Migration};
+pub use settings::{PostgresSettings, RedisSettings};
+pub use status::{Retry, SinkError, SinkState, Status};
+
+use std::io;
+use std::thread::JoinHandle;
+
+use crate::kafka::KafkaSettings;
+use crate::stop::Stop;
+use status::Shared;
+use worker::{Writer, run};
+
+/// The threads of a sink. Dropping it leaves them running; they end when the stop flag is set.
+#[derive(Debug)]
+pub struct SinkHandle {
+    threads: Vec<JoinHandle<()>>,
+    shared: Vec<Shared>,
+}
+
+impl SinkHandle {
+    /// How each reader of the sink stands.
+    pub fn status(&self) -> Vec<Status> {
+        self.shared.iter().map(Shared::get).collect()
+    }
+
+    /// Waits for the threads to end. Call it after the stop flag was set; what was in hand is written or given up
+    /// within seconds, and read again after the next start.
+    pub fn join(self) {
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!(target: "sink", "a thread of a sink has panicked");
+            }
+        }
+    }
+
+    fn spawn<W: Writer + Send + 'static>(
+        &mut self,
+        name: &'static str,
+        topic: &str,
+        writer: W,
+        kafka: &KafkaSettings,
+        stop: &Stop,
+    ) -> io::Result<()> {
+        let shared = Shared::new(name, topic);
+        let (own, kafka, stop, topic) = (shared.clone(), kafka.clone(), stop.clone(), topic.to_owned());
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || run(writer, &kafka, &topic, &own, &stop))?;
+        self.threads.push(thread);
+        self.shared.push(shared);
+        Ok(())
+    }
+}
+
+/// Starts the writers to PostgreSQL: one of decisions and alerts, one of labels.
+pub fn spawn_postgres(
+    settings: &PostgresSettings,
+    kafka: &KafkaSettings,
+    stop: &Stop,
+) -> io::Result<SinkHandle> {
+    let mut handle = SinkHandle { threads: Vec::new(), shared: Vec::new() };
+    let decisions = postgres::DecisionWriter::new(settings, &kafka.decisions_topic);
+    handle.spawn("postgres", &kafka.decisions_topic, decisions, kafka, stop)?;
+    let labels = postgres_labels::LabelWriter::new(settings, &kafka.labels_topic, kafka.labels_format);
+    handle.spawn("postgres-labels", &kafka.labels_topic, labels, kafka, stop)?;
+    Ok(handle)
+}
+
+/// Starts the writer to Redis.
+pub fn spawn_redis(settings: &RedisSettings, kafka: &KafkaSettings, stop: &Stop) -> io::Result<SinkHandle> {
+    let mut handle = SinkHandle { threads: Vec::new(), shared: Vec::new() };
+    let writer = redis::RedisWriter::new(settings, &kafka.decisions_topic);
+    handle.spawn("redis", &kafka.decisions_topic, writer, kafka, stop)?;
+    Ok(handle)
+}
