@@ -56,6 +56,17 @@ fmt: $(VENV)/synced ## Format Rust and Python, and apply the safe lint fixes
 bench: build ## Criterion benchmarks of the native crates (minutes; close other programs)
 	cargo bench $(RUST_TESTED) --locked
 
+.PHONY: parity
+parity: build ## Compare the full ensemble with XGBoost, scikit-learn and tl2cgen on 1,000,000 rows (minutes)
+	FRAUDENGINE_PARITY=full $(BIN)/pytest -q -s tests/parity/test_catalogue_parity.py
+
+.PHONY: audit
+audit: tools ## Licences and sources of the native crates, lint of the wire schema (needs cargo-deny and buf)
+	@command -v cargo-deny >/dev/null || { echo "error: cargo-deny not found: cargo install cargo-deny --locked" >&2; exit 1; }
+	@command -v buf >/dev/null || { echo "error: buf not found: npm install --global @bufbuild/buf" >&2; exit 1; }
+	cargo deny --locked check bans licenses sources
+	buf lint
+
 .PHONY: build
 build: $(VENV)/built ## Make .venv and build the package into it, release mode
 

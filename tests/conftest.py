@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from service_stack import Fresh, started_stack
@@ -27,3 +29,15 @@ def fresh(_names: Fresh) -> Iterator[Fresh]:
     """Yield a source of topics, groups and databases that no other test uses."""
     yield _names
     _names.drop_databases()
+
+
+@pytest.fixture
+def services_folder() -> Iterator[Path]:
+    """Yield the path of a folder for services of the test's own; whatever still runs in it is stopped."""
+    with tempfile.TemporaryDirectory(prefix="fraudengine-services-") as made:
+        Path(made).chmod(0o711)
+        path = Path(made) / "data"
+        try:
+            yield path
+        finally:
+            services.down(path)

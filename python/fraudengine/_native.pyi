@@ -10,7 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-__all__ = ["Engine", "Ensemble", "SyntheticStream", "__version__", "catalogue_features", "catalogue_hash"]
+__all__ = [
+    "Engine",
+    "Ensemble",
+    "Stream",
+    "SyntheticStream",
+    "__version__",
+    "catalogue_features",
+    "catalogue_hash",
+    "init_logging",
+]
 
 __version__: str
 
@@ -19,6 +28,9 @@ def catalogue_features() -> list[tuple[str, str, str, str, str, str]]:
 
 def catalogue_hash() -> str:
     """Return the hash of everything that gives feature values their meaning."""
+
+def init_logging(level: str, json: bool) -> None:
+    """Send the log of the native threads to standard error; a second call changes nothing."""
 
 @final
 class Engine:
@@ -144,6 +156,32 @@ class Ensemble:
         CompileError
             If a library is missing, cannot be opened, or was made for another model.
         """
+
+@final
+class Stream:
+    """The native stream; see `fraudengine.streaming.StreamProcess`."""
+
+    def __new__(cls, settings: str, instance: str) -> Stream: ...
+    def start(self) -> None: ...
+    def activate(
+        self,
+        ensemble: bytes,
+        *,
+        bundle_hash: str,
+        slope: float,
+        intercept: float,
+        review_from: float,
+        block_from: float,
+        backend: str = "auto",
+        booster_library: Path | None = None,
+        forest_library: Path | None = None,
+    ) -> str: ...
+    def phase(self) -> tuple[str, str | None]: ...
+    def wait(self, seconds: float) -> bool: ...
+    def metrics(self) -> str: ...
+    def status(self) -> dict[str, Any]: ...
+    def stop(self) -> None: ...
+    def close(self) -> None: ...
 
 @final
 class SyntheticStream:

@@ -18,6 +18,7 @@ __all__ = [
     "SchemaError",
     "ServiceError",
     "SnapshotError",
+    "StreamError",
     "TrainingError",
 ]
 
@@ -60,6 +61,10 @@ class ServiceError(FraudEngineError):
 
 class SnapshotError(FraudEngineError):
     """A state snapshot is truncated, corrupt, or of another layout version."""
+
+
+class StreamError(FraudEngineError):
+    """The stream ended because of something that somebody must mend, or none answers at its address."""
 
 
 class TrainingError(FraudEngineError):

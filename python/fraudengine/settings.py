@@ -57,8 +57,8 @@ class EngineSettings(_Section):
 
     threads: Annotated[int, Field(ge=1, le=64)]
     batch_max: Annotated[int, Field(ge=1, le=1_024)]
-    lateness_seconds: Annotated[int, Field(ge=0, le=604_800)]
-    ahead_seconds_max: Annotated[int, Field(ge=0, le=604_800)]
+    lateness_seconds: Annotated[float, Field(ge=0, le=604_800, allow_inf_nan=False)]
+    ahead_seconds_max: Annotated[float, Field(ge=0, le=604_800, allow_inf_nan=False)]
     entities_max: Annotated[int, Field(ge=1_024, le=1_000_000_000)]
     reference_currency: Currency
     rates: dict[Currency, Rate]
@@ -84,7 +84,7 @@ class StateSettings(_Section):
     """`[state]`: the snapshots."""
 
     folder: Path
-    snapshot_interval_seconds: Annotated[int, Field(ge=1, le=86_400)]
+    snapshot_interval_seconds: Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)]
     snapshots_kept: Annotated[int, Field(ge=1, le=100)]
 
 

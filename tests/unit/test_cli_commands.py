@@ -13,7 +13,10 @@ from fraudengine.cli.exit_codes import ExitCode
 
 HEADER = "transaction_id,event_time,customer_id,amount_minor,merchant_id,channel,is_fraud\n"
 GOOD = "t1,2024-01-01T00:00:00Z,c1,100,m1,ecommerce,0\n"
-COMMANDS = ["demo", "generate", "validate", "features", "train", "compile", "replay", "evaluate", "inspect"]
+COMMANDS = [
+    *("demo", "generate", "validate", "features", "train", "compile", "replay", "evaluate", "inspect"),
+    *("up", "down", "config"),
+]
 READING = ["validate", "features", "train", "replay", "evaluate"]
 
 Captured = pytest.CaptureFixture[str]
@@ -153,17 +156,27 @@ def test_features_of_a_history_follow_its_time_order(history: Path, tmp_path: Pa
     assert "2 rows of" in capsys.readouterr().err
 
 
-def test_inspect_prints_the_manifest(tmp_path: Path, capsys: Captured) -> None:
-    manifest = {"version": 1, "metrics": {"auc": 0.5}, "files": ["a"]}
+def test_inspect_prints_a_summary_and_the_manifest(tmp_path: Path, capsys: Captured) -> None:
+    window = {"first": "2024-01-01T00:00:00+00:00", "last": "2024-01-31T23:00:00+00:00", "transactions": 1234}
+    content = {
+        "files": {"ensemble.bin": {"bytes": 5, "sha256": "ab" * 32}},
+        "metrics": {"test": {"roc_auc": {"value": 0.91, "low": 0.9, "high": 0.92}, "actions": {}}},
+        "policy": {"review_from": 0.25},
+        "windows": {"final": window, "test": None},
+    }
+    manifest = {"bundle_hash": "cafe", "content": content}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     assert run("inspect", tmp_path, "--json") == ExitCode.OK
     assert json.loads(capsys.readouterr().out) == manifest
     assert run("inspect", tmp_path) == ExitCode.OK
-    assert "metrics.auc" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    for said in ("cafe", "1,234 transactions", "0.91 (0.9 to 0.92)", "score 0.25", "abababababababab"):
+        assert said in printed
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "is no bundle"), ("{", "is not JSON"), ("[]", "no JSON object")]
+    ("content", "said"),
+    [(None, "is no bundle"), ("{", "is not JSON"), ("[]", "no JSON object"), ("{}", "has no content")],
 )
 def test_inspect_refuses_what_is_no_bundle(
     tmp_path: Path, content: str | None, said: str, capsys: Captured

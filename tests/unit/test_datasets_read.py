@@ -108,8 +108,8 @@ def test_a_json_file_with_every_kind_of_bad_line_keeps_the_good_ones(tmp_path: P
         good.replace("}", ', "merchant_id": "late"}').encode(),
     ]
     history = read_history(at(tmp_path, "bad.jsonl", b"\n".join(lines)))
-    assert history.frame["amount_minor"].to_list() == [1_210, 1_210, 1_210]
-    assert history.frame["merchant_id"].to_list() == [None, None, "late"]
+    assert history.frame["amount_minor"].to_list() == [1_210, 1_210]
+    assert history.frame["merchant_id"].to_list() == [None, "late"]
     found = history.rejected.select("row", "field").rows()
     assert found == [
         (2, "record"),
@@ -117,7 +117,20 @@ def test_a_json_file_with_every_kind_of_bad_line_keeps_the_good_ones(tmp_path: P
         (4, "record"),
         (5, "amount_minor"),
         (6, "amount_minor"),
+        (7, "customer_id"),
         (8, "record"),
+    ]
+
+
+def test_an_array_or_object_is_no_identifier_in_an_otherwise_clean_json_file(tmp_path: Path) -> None:
+    line = '{"transaction_id": "%s", "event_time": "2024-01-01T00:00:00Z", "customer_id": %s, "amount": 1}'
+    customers = ['"c"', '["c"]', '{"deep": "d"}', '"[c]"']
+    lines = [line % (number, customer) for number, customer in enumerate(customers)]
+    history = read_history(at(tmp_path, "nested.jsonl", "\n".join(lines).encode()))
+    assert history.frame["customer_id"].to_list() == ["c", "[c]"]
+    assert history.rejected.select("row", "field", "value", "reason").rows() == [
+        (2, "customer_id", '["c"]', "is not a single value"),
+        (3, "customer_id", '{"deep": "d"}', "is not a single value"),
     ]
 
 

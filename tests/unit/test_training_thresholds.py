@@ -73,10 +73,27 @@ def test_costs_are_the_lowest_of_all_pairs(seed: int) -> None:
 def test_free_blocking_of_a_perfect_score_costs_nothing() -> None:
     chosen, cost = thresholds.for_costs([0, 0, 1], [0.1, 0.2, 0.9], [100, 100, 100], Costs(friction_minor=10))
     assert cost == 0
-    assert chosen.block_from == pytest.approx(0.9)
+    assert chosen.block_from == pytest.approx(0.55)  # halfway: a last bit of a score decides nothing
 
 
 @pytest.mark.parametrize("bad", [{"review_minor": -1}, {"loss_share": 1.1}, {"review_misses": float("nan")}])
 def test_costs_outside_their_range_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(bad))):
         Costs(**bad)
+
+
+def test_no_held_out_row_lies_upon_a_threshold() -> None:
+    score = np.linspace(0.0, 1.0, 1_001, dtype=np.float32)
+    fraud = (np.arange(1_001) > 950).astype(np.int8)
+    chosen = thresholds.for_rates(fraud, score, 0.02, 0.01)
+    for threshold, allowed in ((chosen.review_from, 19), (chosen.block_from, 9)):
+        flagged = score >= np.float32(threshold)
+        assert np.count_nonzero(flagged & (fraud == 0)) == allowed
+        assert np.abs(score - np.float32(threshold)).min() > 4e-4
+
+
+def test_neighbouring_scores_keep_their_threshold() -> None:
+    low = np.float32(0.5)
+    high = np.nextafter(low, np.float32(1))
+    chosen = thresholds.for_rates([0] * 99 + [1], np.array([low] * 99 + [high], np.float32), 0.02, 0.01)
+    assert np.float32(chosen.review_from) == high

@@ -11,17 +11,17 @@ use fraudengine_core::event::{
 };
 use fraudengine_core::feature::catalogue;
 use fraudengine_core::limits::{BATCH_MAX, ENTITIES_DEFAULT, LATENESS_DEFAULT, LATENESS_MAX};
-use fraudengine_core::model::Ensemble;
 use fraudengine_core::units::DurationMicros;
-use fraudengine_core::workers::{Inline, Workers};
+use fraudengine_core::workers::Workers;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use pyo3_arrow::PyTable;
 
 use crate::columns::{LabelColumns, TransactionColumns};
-use crate::error::{Kind, model_error, snapshot_error, to_py_err};
+use crate::error::{Kind, snapshot_error, to_py_err};
+use crate::model::ModelRequest;
 use crate::results::Results;
-use crate::workers::Pool;
+use fraudengine_runtime::workers;
 
 const THREADS_MAX: usize = 64;
 
@@ -37,7 +37,7 @@ pub struct PyEngine {
 struct Inner {
     engine: Engine,
     currencies: CurrencyTable,
-    pool: Option<Pool>,
+    workers: Box<dyn Workers + Send>,
     model: Option<Model>,
     output: Output,
 }
@@ -110,23 +110,14 @@ impl PyEngine {
         booster_library: Option<PathBuf>,
         forest_library: Option<PathBuf>,
     ) -> PyResult<&'static str> {
-        let policy = Policy { calibration: Calibration { slope, intercept }, review_from, block_from };
-        check_policy(&policy)?;
-        let model = py.detach(|| -> PyResult<Model> {
-            let mut ensemble = Ensemble::parse(ensemble).map_err(|error| model_error(&error))?;
-            if ensemble.feature_count() != catalogue::WIDTH {
-                let (found, expected) = (ensemble.feature_count(), catalogue::WIDTH);
-                let message = format!("the ensemble reads {found} features, the catalogue has {expected}");
-                return Err(to_py_err(Kind::Model, message));
-            }
-            if booster_library.is_some() || forest_library.is_some() {
-                ensemble
-                    .load_compiled(booster_library.as_deref(), forest_library.as_deref())
-                    .map_err(|error| to_py_err(Kind::Compile, error.to_string()))?;
-            }
-            let scorer = ensemble.scorer(backend).map_err(|error| model_error(&error))?;
-            Ok(Model { ensemble, scorer, policy })
-        })?;
+        let request = ModelRequest {
+            ensemble,
+            policy: Policy { calibration: Calibration { slope, intercept }, review_from, block_from },
+            backend,
+            booster_library,
+            forest_library,
+        };
+        let model = py.detach(|| request.build())?;
         let name = model.scorer.name();
         py.detach(|| self.lock().model = Some(model));
         Ok(name)
@@ -191,12 +182,8 @@ impl PyEngine {
             let message = format!("threads is {threads}, must be 1 to {THREADS_MAX}");
             return Err(to_py_err(Kind::Config, message));
         }
-        let pool = if threads == 1 {
-            None
-        } else {
-            Some(Pool::new(threads).map_err(|error| to_py_err(Kind::Config, error.to_string()))?)
-        };
-        let inner = Inner { engine, currencies, pool, model: None, output: Output::default() };
+        let workers = workers::of(threads).map_err(|error| to_py_err(Kind::Config, error.to_string()))?;
+        let inner = Inner { engine, currencies, workers, model: None, output: Output::default() };
         Ok(Self { inner: std::sync::Mutex::new(inner) })
     }
 
@@ -269,12 +256,8 @@ impl Inner {
             }
         }
         let labels = self.engine.due_labels(&transactions);
-        let workers: &dyn Workers = match &self.pool {
-            Some(pool) => pool,
-            None => &Inline,
-        };
         let batch = Batch { transactions: &transactions, labels: &labels };
-        self.engine.process_batch(batch, self.model.as_ref(), workers, &mut self.output);
+        self.engine.process_batch(batch, self.model.as_ref(), &*self.workers, &mut self.output);
         results.append(&self.output, &accepted, features);
     }
 }
@@ -286,18 +269,4 @@ fn currency_table(reference: &str, rates: &BTreeMap<String, u64>) -> PyResult<Cu
     };
     let rates = rates.iter().map(|(code, rate)| Ok((parse(code)?, *rate))).collect::<PyResult<_>>()?;
     Ok(CurrencyTable::new(parse(reference)?, rates))
-}
-
-fn check_policy(policy: &Policy) -> PyResult<()> {
-    let Policy { calibration: Calibration { slope, intercept }, review_from, block_from } = *policy;
-    let message = if !(slope.is_finite() && slope > 0.0) {
-        format!("slope is {slope}, must be positive")
-    } else if !intercept.is_finite() {
-        format!("intercept is {intercept}, must be finite")
-    } else if review_from.is_nan() || block_from.is_nan() || review_from > block_from {
-        format!("review_from is {review_from} and block_from is {block_from}, must not decrease")
-    } else {
-        return Ok(());
-    };
-    Err(to_py_err(Kind::Config, message))
 }

@@ -9,9 +9,10 @@ mod columns;
 mod engine;
 mod ensemble;
 mod error;
+mod model;
 mod results;
+mod stream;
 mod synthetic;
-mod workers;
 
 /// Entities own many small blocks; `benches/fold.rs` measures what the allocator does for them.
 #[global_allocator]
@@ -23,7 +24,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<engine::PyEngine>()?;
     module.add_class::<ensemble::PyEnsemble>()?;
+    module.add_class::<stream::PyStream>()?;
     module.add_class::<synthetic::PySyntheticStream>()?;
+    module.add_function(wrap_pyfunction!(stream::init_logging, module)?)?;
     module.add_function(wrap_pyfunction!(catalogue::catalogue_features, module)?)?;
     module.add_function(wrap_pyfunction!(catalogue::catalogue_hash, module)?)?;
     Ok(())

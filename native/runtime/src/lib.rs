@@ -2,9 +2,16 @@
 //!
 //! `fraudengine-core` decides; this crate brings the records to it and takes the decisions away.
 
+pub mod generate;
 pub mod kafka;
 pub mod limits;
+pub mod log;
 pub mod log_reader;
+pub mod metrics;
 pub mod payload;
+pub mod settings;
 pub mod sink;
+pub mod stop;
+pub mod stream;
 pub mod wire;
+pub mod workers;

@@ -12,5 +12,11 @@ pub const GROUP_DEPTH_MAX: u32 = 100;
 pub const MESSAGE_INDEXES_MAX: u64 = 16;
 /// Characters of a refused value that its message shows.
 pub const SHOWN_CHARACTERS_MAX: usize = 24;
+/// Partitions of the transactions topic; more are refused at the start.
+pub const PARTITIONS_MAX: usize = 1_024;
+/// Largest part of a snapshot file; a larger one is not believed.
+pub const SNAPSHOT_PART_BYTES_MAX: u64 = 1 << 31;
+/// Chunks between two threads of the stream; at the bound the earlier thread waits.
+pub const CHUNKS_QUEUED_MAX: usize = 4;
 
 const _: () = assert!(MESSAGE_BYTES_MAX <= u32::MAX as usize, "lengths and offsets of a record fit 32 bits");

@@ -4,7 +4,8 @@ mod sink_support;
 
 use std::time::Duration;
 
-use fraudengine_runtime::sink::{MIGRATIONS, SinkState, Stop, spawn_postgres};
+use fraudengine_runtime::sink::{MIGRATIONS, SinkState, spawn_postgres};
+use fraudengine_runtime::stop::Stop;
 use postgres::{Client, NoTls};
 use sink_support::proxy::Proxy;
 use sink_support::*;

@@ -4,7 +4,8 @@ mod sink_support;
 
 use std::collections::HashMap;
 
-use fraudengine_runtime::sink::{RedisSettings, SinkState, Stop, spawn_redis};
+use fraudengine_runtime::sink::{RedisSettings, SinkState, spawn_redis};
+use fraudengine_runtime::stop::Stop;
 use redis::{Commands, Connection};
 use sink_support::proxy::Proxy;
 use sink_support::*;

@@ -10,7 +10,21 @@ import typer
 
 from fraudengine import __version__
 from fraudengine.cli import compile as compile_command
-from fraudengine.cli import config, demo, evaluate, features, generate, inspect, replay, train, up, validate
+from fraudengine.cli import (
+    config,
+    demo,
+    evaluate,
+    features,
+    generate,
+    inspect,
+    model,
+    replay,
+    status,
+    stream,
+    train,
+    up,
+    validate,
+)
 from fraudengine.cli.console import errors
 from fraudengine.cli.exit_codes import ExitCode
 from fraudengine.errors import ConfigError, FraudEngineError
@@ -51,7 +65,7 @@ def _root(
 
 _MODULES = (
     *(demo, generate, validate, features, train, compile_command, replay, evaluate, inspect),
-    *(up, config),
+    *(up, config, stream, status, model),
 )
 for module in _MODULES:
     module.register(app)

@@ -8,7 +8,6 @@ import typer
 
 from fraudengine.cli.console import print_json, print_table
 from fraudengine.cli.settings_options import ConfigOption, SetOption, load_settings
-from fraudengine.config import default_text
 
 __all__ = ["register"]
 
@@ -29,6 +28,8 @@ def config(
 
     FRAUDENGINE_KAFKA__BROKERS=kafka:9092 fraudengine config --set engine.threads=2 --json
     """
+    from fraudengine.config import default_text
+
     if default:
         typer.echo(default_text(), nl=False)
         return

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-__all__ = ["Report", "errors", "notify", "print_json", "print_table", "progress", "thousands"]
+__all__ = ["Report", "errors", "figure", "notify", "print_json", "print_table", "progress", "thousands"]
 
 
 def errors() -> Console:
@@ -53,6 +53,13 @@ def thousands(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def figure(value: object) -> object:
+    """Return a figure as people read it: an interval as `value (low to high)`, others as they are."""
+    if isinstance(value, dict) and {"value", "low", "high"} <= set(value):
+        return f"{value['value']:.4g} ({value['low']:.4g} to {value['high']:.4g})"
+    return value
 
 
 class Report(Protocol):

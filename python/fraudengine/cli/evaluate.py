@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import polars as pl
 import typer
 
-from fraudengine.cli.console import print_json, print_table
+from fraudengine.cli.console import figure, print_json, print_table
 from fraudengine.cli.history_options import HistoryArgument, load_history, with_history_options
 from fraudengine.cli.values import moment
 from fraudengine.datasets import ReadOptions
@@ -82,17 +82,15 @@ def _decisions(path: Path) -> pl.DataFrame:
 
 
 def _print(figures: dict[str, Any]) -> None:
-    rows = [(name, _cell(value)) for name, value in figures.items() if not isinstance(value, list)]
-    print_table("Detection", ["figure", "value"], rows)
+    actions = figures.get("actions") or {}
+    rows = [
+        (name.replace("_", " "), figure(value))
+        for name, value in figures.items()
+        if not isinstance(value, list) and name != "actions"
+    ]
+    print_table("Detection, with 95% intervals", ["figure", "value"], rows)
+    counts = [(name, count["frauds"], count["genuine"]) for name, count in actions.items()]
+    print_table("What was decided", ["action", "frauds", "genuine"], counts)
     for name, value in figures.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             print_table(name.capitalize(), list(value[0]), [tuple(row.values()) for row in value])
-
-
-def _cell(value: object) -> object:
-    """Show an interval as `value (low to high)` and any other object as `name value` pairs."""
-    if not isinstance(value, dict):
-        return value
-    if {"value", "low", "high"} <= set(value):
-        return f"{value['value']:.4g} ({value['low']:.4g} to {value['high']:.4g})"
-    return ", ".join(f"{name} {inner}" for name, inner in value.items())

@@ -32,6 +32,15 @@ def replay(
     ] = None,
     features: Annotated[bool, typer.Option("--features", help="Write the feature values too.")] = False,
     threads: Annotated[int, typer.Option("--threads", min=1, max=64, help="Native threads.")] = 1,
+    backend: Annotated[
+        str,
+        typer.Option(
+            "--backend",
+            metavar="NAME",
+            help="Scorer: auto (the fastest exact one), avx512, portable, reference, or compiled, the library "
+            "of `fraudengine compile`, checked by its hash.",
+        ),
+    ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     *,
     reading: ReadOptions,
@@ -43,6 +52,8 @@ def replay(
     [bold]Examples[/bold]
 
     fraudengine replay model payments.parquet --label-delay 7d --out decisions.parquet
+
+    fraudengine replay model payments.parquet --label-delay 7d --backend compiled --out check.parquet
     """
     micros = reading.label_delay_micros
     delay = _DELAY_DEFAULT if micros is None else dt.timedelta(microseconds=micros)
@@ -60,6 +71,7 @@ def replay(
             start=first,
             features=features,
             threads=threads,
+            backend=backend,
             progress=report,
         )
     summary = {"decisions": result.decisions.height, **result.actions, "repeated": result.repeated}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fraudengine.config import FILE_NAME, Settings, load
 from fraudengine.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fraudengine.config import Settings
 
 __all__ = ["ConfigOption", "SetOption", "load_settings"]
 
@@ -17,7 +19,9 @@ _PANEL = "Configuration"
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", help=f"Settings; otherwise {FILE_NAME} of this folder.", rich_help_panel=_PANEL),
+    typer.Option(
+        "--config", help="Settings; otherwise fraudengine.toml of this folder.", rich_help_panel=_PANEL
+    ),
 ]
 """The option of a command that reads the configuration."""
 
@@ -52,6 +56,9 @@ def load_settings(
     ConfigError
         As `fraudengine.config.load`, or an assignment has no `=`.
     """
+    # Only commands that need settings pay for the libraries behind them.
+    from fraudengine.config import load
+
     flags: dict[str, object] = {}
     for assignment in assignments or ():
         name, equals, value = assignment.partition("=")

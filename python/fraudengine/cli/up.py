@@ -7,7 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.live import Live
@@ -69,22 +70,25 @@ def up(
         if as_json:
             print_json({})
         return
-    stack = services.up(settings.embedded, only=wanted, report=_tell)
-    try:
-        if "kafka" in wanted and (created := create_topics(settings.resolved(stack).kafka)):
-            notify([f"kafka: topics created: {', '.join(created)}"])
-        if as_json:
-            print_json(_summary(stack))
-        if detach or not stack.started:
-            if not as_json:
+    with _terminated_like_interrupted():
+        stack = services.up(settings.embedded, only=wanted, report=_tell)
+        try:
+            if "kafka" in wanted and (created := create_topics(settings.resolved(stack).kafka)):
+                notify([f"kafka: topics created: {', '.join(created)}"])
+            if as_json:
+                print_json(_summary(stack))
+            elif detach or not stack.started:
                 _print(stack)
-            return
-        _watch(stack, live=not as_json)
-    except BaseException:
-        stack.down()
-        raise
-    stack.down()
-    notify([f"stopped: {', '.join(stack.started)}; data is kept in {stack.folder}"])
+            if detach or not stack.started:
+                return
+            _watch(stack, live=not as_json)
+        except KeyboardInterrupt:
+            # In the foreground this is the way to end it.
+            stack.down()
+            notify([f"stopped: {', '.join(stack.started)}; data is kept in {stack.folder}"])
+        except BaseException:
+            stack.down()
+            raise
 
 
 def down(
@@ -142,17 +146,18 @@ def _print(stack: Stack) -> None:
         typer.echo(f"{name:<9} {service.address}  (process {service.process.pid}, {state})")
 
 
-def _watch(stack: Stack, *, live: bool) -> None:
-    """Return at Ctrl-C or SIGTERM; raise when a service has ended by itself."""
-    with _asked_to_stop() as asked, Live(console=errors(), auto_refresh=False, transient=True) as shown:
-        while not asked.is_set():
-            ended = stack.ended()
-            if ended:
+def _watch(stack: Stack, *, live: bool) -> NoReturn:
+    """Show the services until interrupted; raise when one has ended by itself."""
+    notify(["running until Ctrl-C"])
+    pause = threading.Event()
+    with Live(console=errors(), auto_refresh=False, transient=True) as shown:
+        while True:
+            if ended := stack.ended():
                 each = ended[0]
                 raise ServiceError(f"{each.name} (process {each.process.pid}) has ended; its log: {each.log}")
             if live:
                 shown.update(_table(stack), refresh=True)
-            asked.wait(_REFRESH_SECONDS)
+            pause.wait(_REFRESH_SECONDS)
 
 
 def _table(stack: Stack) -> Table:
@@ -170,13 +175,14 @@ def _resident_mib(service: Service) -> str:
 
 
 @contextmanager
-def _asked_to_stop() -> Iterator[threading.Event]:
-    """Yield an event that Ctrl-C and SIGTERM set, while the block runs."""
-    asked = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: asked.set()) for number in numbers]
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Make SIGTERM do what Ctrl-C does while the block runs, so that neither leaves services behind."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        yield asked
+        yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+        signal.signal(signal.SIGTERM, before)

@@ -110,7 +110,9 @@ def read_raw(path: Path, form: HistoryFormat, columns: Sequence[str], rejections
     try:
         if form is HistoryFormat.PARQUET:
             return _numbered(pl.read_parquet(path, columns=list(columns), glob=False))
-        return _numbered(_columnar(path, form, columns))
+        frame = _columnar(path, form, columns)
+        if form is HistoryFormat.CSV or not _may_nest(frame):
+            return _numbered(frame)
     except (pl.exceptions.PolarsError, OSError) as error:
         if form is HistoryFormat.PARQUET or isinstance(error, OSError):
             raise InputError(f"{path} cannot be read as {form.value}: {_first_line(error)}") from error
@@ -129,6 +131,12 @@ def _columnar(path: Path, form: HistoryFormat, columns: Sequence[str]) -> pl.Dat
     # This reader takes such a name for a pattern, finds no file and gives no rows: hand it the open file.
     with path.open("rb") as file:
         return pl.read_ndjson(file, schema=schema)
+
+
+def _may_nest(frame: pl.DataFrame) -> bool:
+    """Whether a value looks like an array or object, which the columnar reader hands over as its text."""
+    nested = pl.all().str.contains(r"^[\[{]").any()
+    return any(frame.select(nested).row(0)) if frame.width else False
 
 
 def _numbered(frame: pl.DataFrame) -> RawHistory:
@@ -222,6 +230,10 @@ def _tolerant(
     for number, record in enumerate(records, start=1):
         if isinstance(record, str):
             rejections.add(number, _TEXT_FIELD, None, record)
+            continue
+        nested = next((name for name in values if isinstance(record.get(name), list | dict)), None)
+        if nested is not None:
+            rejections.add(number, nested, json.dumps(record[nested]), "is not a single value")
             continue
         numbers.append(number)
         for name, column in values.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -11,6 +12,12 @@ from fraudengine.errors import ServiceError
 __all__ = ["HOST", "choose", "listening"]
 
 HOST = "127.0.0.1"
+
+# Below the range from which systems pick the near end of outgoing connections (32768 or 49152 upwards). A
+# service that is down must find its port free again; inside that range a client that tries to reconnect may
+# be given the very port, and then it even connects to itself.
+_FREE_PORTS = range(15_000, 32_000)
+_TRIES = 200
 
 
 def listening(port: int) -> bool:
@@ -43,17 +50,23 @@ def choose(wanted: Mapping[str, int], remembered: Mapping[str, int]) -> dict[str
         # one.
         for name in sorted(wanted, key=lambda name: (wanted[name] == 0, name not in remembered)):
             port = wanted[name]
-            taken = _hold(held, port or remembered.get(name, 0))
+            kept = port or remembered.get(name)
+            taken = _hold(held, kept) if kept else None
             if taken is None and port:
                 raise ServiceError(
                     f"port {port} is taken by another program: set embedded.{name}_port to a free one, "
                     f"or to 0 to have one picked"
                 )
-            taken = taken or _hold(held, 0)
-            if taken is None:
-                raise ServiceError("no free port on 127.0.0.1")
-            chosen[name] = taken
+            chosen[name] = taken or _hold_free(held)
     return chosen
+
+
+def _hold_free(held: ExitStack) -> int:
+    picks = random.SystemRandom()
+    for _ in range(_TRIES):
+        if port := _hold(held, picks.choice(_FREE_PORTS)):
+            return port
+    raise ServiceError(f"no free port on {HOST} from {_FREE_PORTS.start} to {_FREE_PORTS.stop - 1}")
 
 
 def _hold(held: ExitStack, port: int) -> int | None:
@@ -64,4 +77,4 @@ def _hold(held: ExitStack, port: int) -> int | None:
         holder.bind((HOST, port))
     except OSError:
         return None
-    return int(holder.getsockname()[1])
+    return port

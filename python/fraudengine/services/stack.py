@@ -8,22 +8,20 @@ forgotten.
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from fraudengine.errors import ServiceError
 from fraudengine.services import postgres as postgres_module
 from fraudengine.services.kafka import Kafka
 from fraudengine.services.ports import HOST, choose, listening
 from fraudengine.services.postgres import Postgres
-from fraudengine.services.processes import Launch, Process, last_line, spawn, stop, wait_until
+from fraudengine.services.processes import Process, wait_until
 from fraudengine.services.redis import Redis
+from fraudengine.services.starting import Launcher, Report, forget, start_all, stop_service
 from fraudengine.services.state import State, locked
 
 if TYPE_CHECKING:
@@ -33,29 +31,6 @@ __all__ = ["ALL", "Service", "Stack", "down", "running", "up"]
 
 ALL = ("kafka", "redis", "postgres")
 """Names of the services, in the order in which they are stopped: the source of new work first."""
-
-Report = Callable[[str, str], None]
-
-
-class _Launcher(Protocol):
-    """What a service's module says about it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def ports(self) -> tuple[str, ...]: ...
-    @property
-    def stop_signal(self) -> signal.Signals: ...
-    @property
-    def ready_seconds(self) -> float: ...
-    @property
-    def stop_seconds(self) -> float: ...
-    @property
-    def passing(self) -> tuple[str, ...]:
-        """Parts of last log lines after which a start that failed is tried again."""
-
-    def prepare(self, folder: Path, ports: Mapping[str, int], report: Callable[[str], None]) -> Launch: ...
-    def answers(self, ports: Mapping[str, int]) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +138,11 @@ def up(
         _refuse_moved_ports(folder, state, {name: wanted[name] for name in only})
         missing = [launchers[name] for name in ALL if name in only and not _runs(launchers[name], state)]
         for launcher in missing:
-            _forget(launcher, state)
+            forget(launcher, state)
         names = [port for launcher in missing for port in launcher.ports]
         state.ports |= choose({name: wanted.get(name, 0) for name in names}, state.ports)
         state.write(folder)
-        _start_all(missing, folder, state, report)
+        start_all(missing, folder, state, report)
         services = _services(folder, state, only)
     return Stack(folder, services, tuple(launcher.name for launcher in missing))
 
@@ -205,15 +180,15 @@ def down(folder: Path | str, *, only: Collection[str] = ALL) -> list[str]:
             if name not in only or process is None:
                 continue
             if process.alive():
-                _stop(launchers[name], process)
+                stop_service(launchers[name], process)
                 stopped.append(name)
             del state.processes[name]
             state.write(folder)
     return stopped
 
 
-def _launchers(kafka_heap_mb: int = 0) -> dict[str, _Launcher]:
-    launchers: list[_Launcher] = [Kafka(kafka_heap_mb), Redis(), Postgres()]
+def _launchers(kafka_heap_mb: int = 0) -> dict[str, Launcher]:
+    launchers: list[Launcher] = [Kafka(kafka_heap_mb), Redis(), Postgres()]
     return {launcher.name: launcher for launcher in launchers}
 
 
@@ -236,7 +211,7 @@ def _refuse_moved_ports(folder: Path, state: State, wanted: Mapping[str, int]) -
             )
 
 
-def _runs(launcher: _Launcher, state: State) -> bool:
+def _runs(launcher: Launcher, state: State) -> bool:
     process = state.processes.get(launcher.name)
     if process is None or not process.alive() or launcher.ports[0] not in state.ports:
         return False
@@ -250,66 +225,3 @@ def _runs(launcher: _Launcher, state: State) -> bool:
 
     wait_until(settled, launcher.ready_seconds)
     return answered and process.alive()
-
-
-def _forget(launcher: _Launcher, state: State) -> None:
-    """Drop the memory of an earlier process, ending it if it lives but does not answer."""
-    process = state.processes.pop(launcher.name, None)
-    if process is not None and process.alive():
-        _stop(launcher, process)
-
-
-def _stop(launcher: _Launcher, process: Process) -> None:
-    stop(process, launcher.stop_signal, deadline_seconds=launcher.stop_seconds)
-
-
-def _start_all(launchers: Collection[_Launcher], folder: Path, state: State, report: Report) -> None:
-    if not launchers:
-        return
-    writing = Lock()
-
-    def remember(name: str, process: Process) -> None:
-        # At once, not when it answers: an `up` that is killed half-way leaves nothing unknown behind.
-        with writing:
-            state.processes[name] = process
-            state.write(folder)
-
-    with ThreadPoolExecutor(len(launchers)) as starters:
-        starts = [starters.submit(_start, each, folder, state.ports, remember, report) for each in launchers]
-    failures = [error for start in starts if (error := start.exception()) is not None]
-    if failures:
-        for launcher in launchers:
-            _forget(launcher, state)
-        state.write(folder)
-        raise failures[0]
-
-
-def _start(
-    launcher: _Launcher,
-    folder: Path,
-    ports: Mapping[str, int],
-    remember: Callable[[str, Process], None],
-    report: Report,
-) -> None:
-    launch = launcher.prepare(folder, ports, lambda line: report(launcher.name, line))
-    report(launcher.name, "starting")
-    process = spawn(launch)
-    remember(launcher.name, process)
-
-    def settled() -> bool:
-        nonlocal process
-        if process.alive():
-            return launcher.answers(ports)
-        said = last_line(launch.log)
-        if not any(text in said for text in launcher.passing):
-            raise ServiceError(f"{launcher.name} ended while starting: {said} (all of it: {launch.log})")
-        process = spawn(launch)
-        remember(launcher.name, process)
-        return False
-
-    if not wait_until(settled, launcher.ready_seconds):
-        raise ServiceError(
-            f"{launcher.name} did not answer within {launcher.ready_seconds:.0f} s: {last_line(launch.log)} "
-            f"(all of it: {launch.log})"
-        )
-    report(launcher.name, "ready")

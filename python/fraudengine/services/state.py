@@ -45,6 +45,8 @@ class State:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return cls()
+        except OSError as error:
+            raise ServiceError(f"{path} cannot be read: {error}") from error
         try:
             return _parsed(json.loads(text))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -69,8 +71,17 @@ class State:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder alone while the block runs; waits for another `up` or `down` to finish."""
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Hold the folder alone while the block runs; waits for another `up` or `down` to finish.
+
+    Raises
+    ------
+    ServiceError
+        The folder belongs to somebody else.
+    """
+    try:
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ServiceError(f"the data folder {folder} cannot be used: {error}") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -1,7 +1,7 @@
 """Where to review and where to block: for a stated false positive rate, or for stated costs.
 
 Thresholds are float32 scores and belong to the stricter side (`score >= threshold`), exactly as the
-native policy compares them. They are chosen on held-out rows.
+native policy compares them. They are chosen on held-out rows, and stand halfway between two of their scores.
 """
 
 from __future__ import annotations
@@ -70,15 +70,28 @@ def for_rates(fraud: npt.ArrayLike, score: npt.ArrayLike, review_fpr: float, blo
     """
     if not 0 < block_fpr <= review_fpr < 1:
         raise ConfigError(f"need 0 < block_fpr <= review_fpr < 1, got {block_fpr} and {review_fpr}")
-    points = curve(fraud, np.asarray(score, dtype=np.float32))
-    return Thresholds(
-        _closed(threshold_at_fpr(points, review_fpr)), _closed(threshold_at_fpr(points, block_fpr))
-    )
+    scores = np.asarray(score, dtype=np.float32)
+    points = curve(fraud, scores)
+    review, block = (_closed(threshold_at_fpr(points, rate)) for rate in (review_fpr, block_fpr))
+    return Thresholds(_midway(scores, review), _midway(scores, block))
 
 
 def _closed(threshold: float) -> float:
     """Return the threshold, or just above 1 (nothing is flagged) when no score keeps to the rate."""
     return threshold if np.isfinite(threshold) else float(np.nextafter(np.float32(1), np.float32(2)))
+
+
+def _midway(scores: npt.NDArray[np.float32], threshold: float) -> float:
+    """Move a threshold halfway down to the next score: the same rows are flagged, and none lies upon it.
+
+    Otherwise the last bit of one row's score, which a scorer that adds in another order may change, would
+    decide that row and every later one like it.
+    """
+    below = scores[scores < np.float32(threshold)]
+    if threshold > 1 or not below.size:
+        return threshold
+    middle = np.float32((float(below.max()) + threshold) / 2)
+    return float(middle) if middle > below.max() else threshold
 
 
 def for_costs(
@@ -115,4 +128,5 @@ def for_costs(
     block = int(np.argmin(total))
     review = int(np.argmin(saving[: block + 1]))
     above = np.append(ranked, np.nextafter(np.float32(1), np.float32(2)))
-    return Thresholds(float(above[cuts[review]]), float(above[cuts[block]])), float(total[block])
+    chosen = (_midway(ranked, float(above[cuts[cut]])) for cut in (review, block))
+    return Thresholds(*chosen), float(total[block])

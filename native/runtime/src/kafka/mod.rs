@@ -14,4 +14,4 @@ pub use consumer::{Consumer, Message, Polled, Position};
 pub use handle::{Handle, KafkaError};
 pub use producer::{Delivery, Producer, Record};
 pub use seat::{Seat, SeatState};
-pub use settings::{KafkaSettings, PayloadFormat, StartFrom};
+pub use settings::{KafkaSettings, StartFrom};

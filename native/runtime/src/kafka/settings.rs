@@ -4,15 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// How records of a topic are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PayloadFormat {
-    /// Messages of `proto/fraudengine/v1`.
-    Protobuf,
-    /// Their JSON twins.
-    Json,
-}
+use crate::payload::Format;
 
 /// Where a stream that has never decided anything begins to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -45,9 +37,9 @@ pub struct KafkaSettings {
     /// Topic of refused records, of one partition.
     pub dead_letter_topic: String,
     /// Format of transactions.
-    pub transactions_format: PayloadFormat,
+    pub transactions_format: Format,
     /// Format of labels.
-    pub labels_format: PayloadFormat,
+    pub labels_format: Format,
     /// Partitions of the transactions topic where the program creates it; not read here.
     pub partitions: i32,
     /// Where to begin when there are no decisions yet.

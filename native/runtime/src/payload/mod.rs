@@ -19,11 +19,13 @@ mod test_support;
 pub use malformed::{Fault, Malformed};
 
 use fraudengine_core::event::{RawLabel, RawTransaction};
+use serde::Deserialize;
 
 use crate::limits::MESSAGE_BYTES_MAX;
 
 /// How the values of a topic are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// Messages of `proto/fraudengine/v1`, bare or behind a schema registry's framing.
     Protobuf,

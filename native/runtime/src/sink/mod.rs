@@ -14,22 +14,20 @@ mod postgres_session;
 mod redis;
 mod redis_batch;
 mod redis_profile;
-
 mod rows;
 mod settings;
 mod status;
-mod stop;
 mod worker;
 
 pub use migrate::{MIGRATIONS, Migration};
 pub use settings::{PostgresSettings, RedisSettings};
 pub use status::{Retry, SinkError, SinkState, Status};
-pub use stop::Stop;
 
 use std::io;
 use std::thread::JoinHandle;
 
 use crate::kafka::KafkaSettings;
+use crate::stop::Stop;
 use status::Shared;
 use worker::{Writer, run};
 

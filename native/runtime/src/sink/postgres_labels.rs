@@ -11,7 +11,6 @@ use super::rows::{self, LABEL_COLUMNS};
 use super::settings::PostgresSettings;
 use super::status::SinkError;
 use super::worker::{Counts, Start, Writer};
-use crate::kafka::PayloadFormat;
 use crate::log_reader::LogRecord;
 use crate::payload::{Format, Scratch, decode_label};
 
@@ -40,11 +39,7 @@ pub(super) struct LabelWriter {
 }
 
 impl LabelWriter {
-    pub(super) fn new(settings: &PostgresSettings, topic: &str, format: PayloadFormat) -> Self {
-        let format = match format {
-            PayloadFormat::Protobuf => Format::Protobuf,
-            PayloadFormat::Json => Format::Json,
-        };
+    pub(super) fn new(settings: &PostgresSettings, topic: &str, format: Format) -> Self {
         Self {
             settings: settings.clone(),
             topic: topic.to_owned(),

@@ -139,7 +139,9 @@ mod tests {
     use super::*;
 
     fn decision(action: i32) -> DecisionView<'static> {
-        DecisionView { action, score: 0.5, ..DecisionView::default() }
+        let mut view = DecisionView::default();
+        (view.action, view.score) = (action, 0.5);
+        view
     }
 
     fn of(customer: &str) -> RawTransaction<'_> {

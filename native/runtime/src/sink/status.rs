@@ -138,6 +138,13 @@ pub struct Status {
     pub last_error: Option<String>,
 }
 
+impl Status {
+    /// Whether everything that is known to be in the log is written.
+    pub fn is_idle(&self) -> bool {
+        self.state == SinkState::Running && self.lag_records == 0
+    }
+}
+
 /// A status that its thread writes and others read.
 ///
 /// # Thread Safety

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::status::{Shared, SinkError, SinkState};
-use super::stop::Stop;
 use crate::kafka::{KafkaError, KafkaSettings};
 use crate::log_reader::{LogReader, LogRecord};
+use crate::stop::Stop;
 
 /// Longest wait for the first record of a batch: how soon the stop flag is seen.
 const IDLE_MS: u64 = 100;

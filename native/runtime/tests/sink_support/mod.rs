@@ -10,7 +10,8 @@ use std::env;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use fraudengine_runtime::kafka::{KafkaSettings, PayloadFormat, StartFrom};
+use fraudengine_runtime::kafka::{KafkaSettings, StartFrom};
+use fraudengine_runtime::payload::Format;
 use fraudengine_runtime::sink::{PostgresSettings, RedisSettings, SinkHandle, Status};
 use fraudengine_runtime::wire::{DecisionRecord, Label, Reason, Transaction};
 use postgres::{Client, NoTls};
@@ -72,8 +73,8 @@ impl Log {
             decisions_topic: format!("{name}_decisions"),
             alerts_topic: format!("{name}_alerts"),
             dead_letter_topic: format!("{name}_dead"),
-            transactions_format: PayloadFormat::Protobuf,
-            labels_format: PayloadFormat::Protobuf,
+            transactions_format: Format::Protobuf,
+            labels_format: Format::Protobuf,
             partitions: 1,
             start: StartFrom::Earliest,
         };

@@ -1,6 +1,6 @@
 //! The threads that the engine borrows.
 
-use fraudengine_core::workers::Workers;
+use fraudengine_core::workers::{Inline, Workers};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// A pool of threads that lives as long as its engine.
@@ -22,4 +22,9 @@ impl Workers for Pool {
     fn run(&self, job: &(dyn Fn(usize) + Sync)) {
         self.0.broadcast(|context| job(context.index()));
     }
+}
+
+/// Workers for a number of threads: the calling thread alone, or a pool.
+pub fn of(threads: usize) -> Result<Box<dyn Workers + Send>, rayon::ThreadPoolBuildError> {
+    if threads <= 1 { Ok(Box::new(Inline)) } else { Ok(Box::new(Pool::new(threads)?)) }
 }

@@ -1,0 +1,110 @@
+//! What travels between the threads of the stream: a piece of the input, then the same piece decided.
+
+use fraudengine_core::Output;
+use fraudengine_core::event::{Label, Transaction};
+
+use crate::wire::DeadLetterReason;
+
+/// Where an accepted transaction came from, and where its bytes are.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Partition of the transactions topic.
+    pub partition: i32,
+    /// Length of the customer id, which follows the message.
+    pub customer_length: u16,
+    /// Length of the message.
+    pub length: u32,
+    /// First byte of the message in [`Chunk::bytes`].
+    pub start: usize,
+    /// Offset in that partition.
+    pub offset: i64,
+    /// Broker's time, microseconds since 1970; 0: none.
+    pub time_micros: i64,
+}
+
+/// A record that was refused.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// Whether it was a label; a transaction otherwise.
+    pub is_label: bool,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Broker's time, microseconds since 1970.
+    pub time_micros: i64,
+    /// Why.
+    pub reason: DeadLetterReason,
+    /// One line for people.
+    pub detail: String,
+    /// Length of its value.
+    pub length: u32,
+    /// Keyed hash of its value.
+    pub keyed_hash: u64,
+    /// The value itself, where the settings say so.
+    pub raw: Option<Vec<u8>>,
+}
+
+/// A piece of the input. Its labels were read before its transactions.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    /// Of each row: the transaction as a protobuf message, then its customer id.
+    pub bytes: Vec<u8>,
+    /// Accepted transactions.
+    pub rows: Vec<Row>,
+    /// The same, as the engine reads them.
+    pub transactions: Vec<Transaction>,
+    /// Accepted labels.
+    pub labels: Vec<Label>,
+    /// Offset of the label after the last one that was read.
+    pub label_offset: i64,
+    /// Refused records.
+    pub refused: Vec<Refused>,
+    /// Filled by the engine.
+    pub decided: Option<DecidedChunk>,
+    /// Memory for the engine's output.
+    pub spare: Output,
+}
+
+/// What the engine added to a chunk.
+#[derive(Debug)]
+pub struct DecidedChunk {
+    /// Scores, actions, flags, reasons, features.
+    pub output: Output,
+    /// Short hash of the bundle that decided; 0: there was no model.
+    pub model: u64,
+    /// When, by the engine's clock, microseconds since 1970.
+    pub time_micros: i64,
+    /// Position of the first row: rows decided before it since the log began to be counted.
+    pub first: u64,
+}
+
+impl Chunk {
+    /// Empties it, keeping its memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.rows.clear();
+        self.transactions.clear();
+        self.labels.clear();
+        self.refused.clear();
+        if let Some(decided) = self.decided.take() {
+            self.spare = decided.output;
+        }
+    }
+
+    /// Whether nothing was read.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.labels.is_empty() && self.refused.is_empty()
+    }
+
+    /// The message of a row.
+    pub fn message(&self, row: &Row) -> &[u8] {
+        &self.bytes[row.start..row.start + row.length as usize]
+    }
+
+    /// The customer id of a row.
+    pub fn customer(&self, row: &Row) -> &[u8] {
+        let start = row.start + row.length as usize;
+        &self.bytes[start..start + usize::from(row.customer_length)]
+    }
+}

@@ -1,0 +1,226 @@
+//! The middle thread: the only writer of the state. It decides chunk by chunk, and between two chunks copies a
+//! few parts of the state for the next snapshot.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use fraudengine_core::decision::Action;
+use fraudengine_core::engine::{TableStats, flag};
+use fraudengine_core::event::ENTITY_KINDS;
+use fraudengine_core::limits::SLAB_COUNT;
+use fraudengine_core::snapshot::{PARTS, Writer};
+use fraudengine_core::workers::Workers;
+use fraudengine_core::{Batch, Engine, Output};
+
+use super::StreamError;
+use super::chunk::{Chunk, DecidedChunk};
+use super::delivery::Delivery;
+use super::model::ModelSlot;
+use super::snapshot_writer::{Begin, ToWriter};
+use super::source::hand_over;
+use crate::metrics::{Metrics, Stage, now_micros};
+use crate::stop::Stop;
+
+/// Parts are copied for about this long between two chunks, at least one.
+const COPY_BUDGET: Duration = Duration::from_micros(1_500);
+/// How long the thread waits for a chunk before it goes on copying.
+const IDLE: Duration = Duration::from_millis(5);
+
+/// What the thread owns.
+pub struct Decider {
+    /// The state.
+    pub engine: Engine,
+    /// Rows decided so far.
+    pub position: u64,
+    /// Offset of the next label.
+    pub label_offset: i64,
+    /// Offset of the next transaction of each partition.
+    pub sources: Vec<i64>,
+    /// The model that decides.
+    pub model: ModelSlot,
+    /// Threads that the engine borrows.
+    pub workers: Box<dyn Workers + Send>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// How far the log is safe.
+    pub delivery: Arc<Delivery>,
+    /// Takes the copied parts.
+    pub writer: Sender<ToWriter>,
+    /// Time between two snapshots.
+    pub interval: Duration,
+    /// Folder of the snapshots.
+    pub folder: PathBuf,
+    /// Where others see `sources`.
+    pub progress: Arc<Mutex<Vec<i64>>>,
+}
+
+/// A copy under way.
+struct Copying {
+    next: usize,
+    tables: [TableStats; ENTITY_KINDS],
+}
+
+impl Decider {
+    /// Decides until the source closes its channel; returns itself for the last snapshot.
+    pub fn run(
+        mut self,
+        chunks: &Receiver<Chunk>,
+        decided: &Sender<Chunk>,
+        stop: &Stop,
+    ) -> Result<Self, StreamError> {
+        let mut copying: Option<Copying> = None;
+        let mut last_copy = Instant::now();
+        self.metrics.set_tables(self.engine.tables());
+        loop {
+            match chunks.recv_timeout(IDLE) {
+                Ok(mut chunk) => {
+                    self.decide(&mut chunk);
+                    if !hand_over(chunk, decided, stop) {
+                        return Ok(self);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(self),
+            }
+            if let Some(copy) = &mut copying {
+                if self.copy_some(copy) {
+                    copying = None;
+                    last_copy = Instant::now();
+                }
+            } else if last_copy.elapsed() >= self.interval {
+                copying = self.begin_copy();
+            }
+        }
+    }
+
+    fn decide(&mut self, chunk: &mut Chunk) {
+        let since = Instant::now();
+        for label in chunk.labels.drain(..) {
+            self.engine.expect(label);
+            self.metrics.labels.fetch_add(1, Relaxed);
+        }
+        self.label_offset = chunk.label_offset;
+        let model = self.model.get();
+        let labels = self.engine.due_labels(&chunk.transactions);
+        let batch = Batch { transactions: &chunk.transactions, labels: &labels };
+        let mut output = std::mem::take(&mut chunk.spare);
+        let running = model.as_ref().map(|active| &active.model);
+        self.engine.process_batch(batch, running, &*self.workers, &mut output);
+        let time_micros = now_micros();
+        for row in &chunk.rows {
+            self.advance(row.partition, row.offset);
+        }
+        for refused in chunk.refused.iter().filter(|refused| !refused.is_label) {
+            self.advance(refused.partition, refused.offset);
+            self.metrics.dead_letters[refused.reason as usize].fetch_add(1, Relaxed);
+        }
+        for refused in chunk.refused.iter().filter(|refused| refused.is_label) {
+            self.metrics.dead_letters[refused.reason as usize].fetch_add(1, Relaxed);
+        }
+        self.count(chunk, &output, time_micros);
+        let model = model.map_or(0, |active| active.short_hash);
+        chunk.decided = Some(DecidedChunk { output, model, time_micros, first: self.position });
+        self.position += chunk.rows.len() as u64;
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&self.sources);
+        self.metrics.stage(Stage::Decide, since);
+    }
+
+    fn advance(&mut self, partition: i32, offset: i64) {
+        if let Some(next) = self.sources.get_mut(partition as usize) {
+            *next = (*next).max(offset + 1);
+        }
+    }
+
+    fn count(&self, chunk: &Chunk, output: &Output, time_micros: i64) {
+        let metrics = &self.metrics;
+        for action in [Action::Approve, Action::Review, Action::Block] {
+            let count = output.action.iter().filter(|&&each| each == action).count() as u64;
+            metrics.actions[usize::from(action.code())].fetch_add(count, Relaxed);
+        }
+        for (counter, bit) in metrics.flagged.iter().zip([flag::DUPLICATE, flag::LATE, flag::APPROXIMATE]) {
+            counter.fetch_add(output.flags.iter().filter(|&&flags| flags & bit != 0).count() as u64, Relaxed);
+        }
+        // Rows of one chunk that the broker stamped alike have one latency.
+        let mut at = 0;
+        while let Some(row) = chunk.rows.get(at) {
+            let same = chunk.rows[at..].iter().take_while(|each| each.time_micros == row.time_micros).count();
+            if row.time_micros > 0 {
+                let micros = (time_micros - row.time_micros).max(0) as u64;
+                metrics.latency.observe_many(micros, same as u64);
+            }
+            at += same;
+        }
+        metrics.chunks.fetch_add(1, Relaxed);
+        metrics.labels_pending.store(self.engine.labels_pending() as u64, Relaxed);
+        metrics.watermark.store(self.engine.watermark().map_or(0, |time| time.0), Relaxed);
+    }
+
+    fn begin(&self) -> ToWriter {
+        let mut head = Writer::default();
+        self.engine.write_head(&mut head);
+        ToWriter::Begin(Box::new(Begin {
+            folder: self.folder.clone(),
+            head: head.bytes,
+            position: self.position,
+            label_offset: self.label_offset,
+            sources: self.sources.clone(),
+            offsets: self.delivery.offsets(),
+        }))
+    }
+
+    fn begin_copy(&self) -> Option<Copying> {
+        // When the writer still waits for the disk or for acknowledgements, the next round tries again.
+        if !self.writer.is_empty() || self.writer.try_send(self.begin()).is_err() {
+            return None;
+        }
+        self.delivery.watch(self.position);
+        Some(Copying { next: 0, tables: Default::default() })
+    }
+
+    /// Copies parts until the budget is used or the writer is busy; returns whether that was all.
+    fn copy_some(&self, copying: &mut Copying) -> bool {
+        let since = Instant::now();
+        while copying.next < PARTS && !self.writer.is_full() {
+            let mut part = Writer::default();
+            self.engine.write_part(copying.next, &mut part);
+            if self.writer.send(ToWriter::Part(self.position, part.bytes)).is_err() {
+                return true;
+            }
+            let table = &mut copying.tables[copying.next / SLAB_COUNT];
+            *table = table.plus(self.engine.part_stats(copying.next));
+            copying.next += 1;
+            if since.elapsed() >= COPY_BUDGET {
+                break;
+            }
+        }
+        self.metrics.stage(Stage::Snapshot, since);
+        if copying.next < PARTS || self.writer.is_full() {
+            return false;
+        }
+        self.metrics.set_tables(copying.tables);
+        self.delivery.watch(self.position);
+        let _ = self.writer.send(ToWriter::End(self.position));
+        true
+    }
+
+    /// Hands the whole state to the writer at once: for when nothing is decided any more.
+    pub fn copy_all(&self) {
+        self.delivery.watch(self.position);
+        // Waits for an earlier snapshot: its outputs are acknowledged, so that one is soon done.
+        if self.writer.send(self.begin()).is_err() {
+            return;
+        }
+        for part in 0..PARTS {
+            let mut bytes = Writer::default();
+            self.engine.write_part(part, &mut bytes);
+            if self.writer.send(ToWriter::Part(self.position, bytes.bytes)).is_err() {
+                return;
+            }
+        }
+        self.delivery.watch(self.position);
+        let _ = self.writer.send(ToWriter::End(self.position));
+    }
+}

@@ -1,0 +1,84 @@
+//! What can end a run of the stream, and whether trying again can help.
+
+use std::path::PathBuf;
+
+use fraudengine_core::snapshot::SnapshotError;
+use thiserror::Error;
+
+use crate::kafka::KafkaError;
+use crate::settings::SettingsError;
+
+/// Why a run ended.
+#[derive(Debug, Error)]
+pub enum StreamError {
+    /// Kafka or its client.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// Settings that cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A snapshot that cannot be used; an older one, or the log, is tried instead.
+    #[error("{path}: {error}")]
+    Snapshot {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: SnapshotError,
+    },
+    /// A snapshot that the log contradicts: another process had taken over before it was complete.
+    #[error("{path}: another process had taken over at offset {marker} before this snapshot was complete")]
+    Overtaken {
+        /// The file.
+        path: PathBuf,
+        /// Offset of the other process's marker.
+        marker: i64,
+    },
+    /// A file could not be read or written.
+    #[error("{path}: {error}")]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A record in a topic that only we write is not what we write.
+    #[error("{topic}: the record at offset {offset} is not a decision record: {reason}")]
+    ForeignRecord {
+        /// The topic.
+        topic: String,
+        /// Its offset.
+        offset: i64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// State and log do not belong together.
+    #[error(
+        "the state holds {repeated} transactions to be repeated that the log says are new, before offset {offset}"
+    )]
+    Diverged {
+        /// How many.
+        repeated: usize,
+        /// Where in the log.
+        offset: i64,
+    },
+    /// A thread could not be started, or panicked.
+    #[error("thread {0} failed")]
+    Thread(&'static str),
+}
+
+impl StreamError {
+    /// Whether a new run, from the last snapshot on, can succeed without anybody changing anything.
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::Kafka(error) => {
+                !matches!(error, KafkaError::Property { .. } | KafkaError::Partitions { .. })
+            }
+            Self::Thread(_) | Self::Overtaken { .. } => true,
+            Self::Settings(_)
+            | Self::Snapshot { .. }
+            | Self::File { .. }
+            | Self::ForeignRecord { .. }
+            | Self::Diverged { .. } => false,
+        }
+    }
+}

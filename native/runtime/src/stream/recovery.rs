@@ -1,0 +1,371 @@
+//! How a process that has just been seated finds out where things stand.
+//!
+//! The log of decisions is the only truth: what is in it was answered, what is not was never seen by
+//! anybody. The steps:
+//!
+//! 1. Write a marker to each of the three output topics. Its offset is this process's generation: readers ignore
+//!    whatever a replaced process writes behind it, so from here on the log before the marker is final.
+//! 2. Load the newest snapshot that is intact and that the log does not contradict (see [`judge`]).
+//! 3. Read the log from the snapshot to the marker and take each decision in again, with its labels.
+//! 4. Send the alerts that the log demands and the alerts topic lacks; remember which dead letters are there.
+//! 5. Go on with the transactions behind the last recorded ones.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use fraudengine_core::Engine;
+use prost::Message as _;
+
+use super::StreamError;
+use super::delivery::{ALERTS, DEAD_LETTERS, DECISIONS, TOPICS};
+use super::rebuild::Rebuild;
+use super::snapshot_file::{self, Loaded};
+use crate::kafka::{Consumer, KafkaError, Position, Producer, Record, StartFrom};
+use crate::log_reader::{GenerationRule, LogReader};
+use crate::payload::encode;
+use crate::payload::record::decision;
+use crate::settings::Settings;
+use crate::wire;
+
+const CALL_TIMEOUT_MS: i32 = 10_000;
+const POLL_MS: i32 = 100;
+/// How long a part of a log that must be there may take to come.
+const PATIENCE: Duration = Duration::from_secs(60);
+const RECORDS_AT_ONCE: usize = 4_096;
+
+/// What a process starts from.
+pub struct Recovered {
+    /// The state.
+    pub engine: Engine,
+    /// Rows decided so far.
+    pub position: u64,
+    /// Offset of the next label.
+    pub label_offset: i64,
+    /// Offset of the next transaction of each partition.
+    pub sources: Vec<i64>,
+    /// This process's markers.
+    pub generations: [i64; TOPICS],
+    /// Refused records at or behind `sources` whose dead letters are there already.
+    pub letters_sent: HashSet<(bool, i32, i64)>,
+    /// Encoded alerts that were missing.
+    pub alerts_missing: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Records taken in from the log.
+    pub replayed: u64,
+}
+
+/// Names of the output topics in the order of the producer.
+pub fn output_topics(settings: &Settings) -> [&str; TOPICS] {
+    let kafka = &settings.kafka;
+    [&kafka.decisions_topic, &kafka.alerts_topic, &kafka.dead_letter_topic]
+}
+
+/// Writes the markers and returns their offsets.
+pub fn write_markers(producer: &mut Producer, owner: u64) -> Result<[i64; TOPICS], StreamError> {
+    for topic in 0..TOPICS {
+        let mut marker = Vec::new();
+        if topic == DEAD_LETTERS {
+            encode::dead_letter_marker(owner, &mut marker);
+        } else {
+            encode::decision_marker(owner, &mut marker);
+        }
+        producer.send(topic, [Record { key: &[], value: &marker, tag: 0 }])?;
+    }
+    let mut offsets = [-1; TOPICS];
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while offsets.contains(&-1) {
+        producer.deliveries(POLL_MS, |delivery| offsets[delivery.topic] = delivery.offset)?;
+        if Instant::now() > deadline {
+            let reason = "the broker did not acknowledge within 60 s".to_owned();
+            return Err(KafkaError::Call { call: "write a marker", reason }.into());
+        }
+    }
+    Ok(offsets)
+}
+
+/// What the log says of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It can be used.
+    Good,
+    /// The log no longer reaches back to it.
+    TooOld,
+    /// Another process had taken over before it was complete.
+    Overtaken,
+}
+
+/// Judges a snapshot of generation `generation` that stands at `start` and was complete at `end`, by the first offset
+/// of the log and the first marker behind its own generation, if there is one.
+pub const fn judge(
+    generation: i64,
+    start: i64,
+    end: i64,
+    log_start: i64,
+    next_marker: Option<i64>,
+) -> Verdict {
+    if start < log_start {
+        return Verdict::TooOld;
+    }
+    match next_marker {
+        // Records of this generation behind the marker were never valid, and the snapshot holds some.
+        Some(marker) if marker > generation && marker < end => Verdict::Overtaken,
+        _ => Verdict::Good,
+    }
+}
+
+/// Rebuilds the state; `generations` are the markers just written.
+pub fn recover(settings: &Settings, generations: [i64; TOPICS]) -> Result<Recovered, StreamError> {
+    let questions = Consumer::idle(&settings.kafka)?;
+    let handle = questions.handle();
+    let kafka = &settings.kafka;
+    let (log_start, _) = handle.watermarks(&kafka.decisions_topic, 0, CALL_TIMEOUT_MS)?;
+    for path in snapshot_file::list(&settings.state.folder)? {
+        match from_snapshot(settings, &path, generations, log_start, &questions) {
+            Ok(recovered) => return Ok(recovered),
+            Err(error @ (StreamError::Snapshot { .. } | StreamError::Overtaken { .. })) => {
+                tracing::warn!("a snapshot is left aside: {error}");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if log_start > 0 {
+        tracing::warn!("no usable snapshot, and the log begins at {log_start}: windows start from there");
+    }
+    let engine = Engine::new(settings.engine.config()?);
+    let (label_start, _) = handle.watermarks(&kafka.labels_topic, 0, CALL_TIMEOUT_MS)?;
+    let offsets = [
+        log_start,
+        first_offset(&questions, &kafka.alerts_topic)?,
+        first_offset(&questions, &kafka.dead_letter_topic)?,
+    ];
+    let start = snapshot_file::Header {
+        position: 0,
+        offsets,
+        generations: [0; TOPICS],
+        end_position: 0,
+        end_offset: log_start,
+        label_offset: label_start,
+        sources: Vec::new(),
+    };
+    let stands = fraudengine_core::Stands::all_at(0);
+    let loaded = Loaded { header: start, engine, stands };
+    from_loaded(settings, loaded, PathBuf::new(), generations, &questions)
+}
+
+fn first_offset(questions: &Consumer, topic: &str) -> Result<i64, StreamError> {
+    Ok(questions.handle().watermarks(topic, 0, CALL_TIMEOUT_MS)?.0)
+}
+
+fn from_snapshot(
+    settings: &Settings,
+    path: &std::path::Path,
+    generations: [i64; TOPICS],
+    log_start: i64,
+    questions: &Consumer,
+) -> Result<Recovered, StreamError> {
+    let loaded = snapshot_file::load(path)?;
+    let header = &loaded.header;
+    let expected = settings.engine.config()?;
+    if *loaded.engine.config() != expected {
+        let error = fraudengine_core::snapshot::SnapshotError::OutOfRange {
+            what: "settings of the engine differ from the file's; position",
+            value: header.position as i64,
+        };
+        return Err(StreamError::Snapshot { path: path.to_owned(), error });
+    }
+    if judge(header.generations[DECISIONS], header.offsets[DECISIONS], header.end_offset, log_start, None)
+        == Verdict::TooOld
+    {
+        let error = fraudengine_core::snapshot::SnapshotError::OutOfRange {
+            what: "offset before the log's first",
+            value: header.offsets[DECISIONS],
+        };
+        return Err(StreamError::Snapshot { path: path.to_owned(), error });
+    }
+    from_loaded(settings, loaded, path.to_owned(), generations, questions)
+}
+
+fn from_loaded(
+    settings: &Settings,
+    loaded: Loaded,
+    path: PathBuf,
+    generations: [i64; TOPICS],
+    questions: &Consumer,
+) -> Result<Recovered, StreamError> {
+    let Loaded { header, engine, stands } = loaded;
+    let alerts_sent =
+        read_alerts(settings, header.offsets[ALERTS], generations[ALERTS], header.generations[ALERTS])?;
+    let mut rebuild = Rebuild::new(settings, engine, stands, &header, alerts_sent, generations[ALERTS])?;
+    let mut rule = GenerationRule::resume(header.generations[DECISIONS]);
+    let topic = &settings.kafka.decisions_topic;
+    let [start, ..] = header.offsets;
+    read_log(settings, topic, start, generations[DECISIONS], |offset, value| {
+        let record = decision(value).map_err(|error| foreign(topic, offset, error))?;
+        if record.is_marker() {
+            rule.marker(offset);
+            let verdict = judge(header.generations[DECISIONS], start, header.end_offset, 0, Some(offset));
+            return match verdict {
+                Verdict::Overtaken => Err(StreamError::Overtaken { path: path.clone(), marker: offset }),
+                Verdict::Good | Verdict::TooOld => Ok(()),
+            };
+        }
+        if rule.admits(record.generation) { rebuild.take(offset, &record, value) } else { Ok(()) }
+    })?;
+    rebuild.flush()?;
+    let letters = read_letters(
+        settings,
+        header.offsets[DEAD_LETTERS],
+        generations[DEAD_LETTERS],
+        header.generations[DEAD_LETTERS],
+    )?;
+    let mut recovered = rebuild.finish(generations);
+    recovered.sources = complete_sources(settings, questions, recovered.sources, recovered.position)?;
+    recovered.letters_sent = letters
+        .into_iter()
+        .filter(|&(is_label, partition, offset)| {
+            let next = if is_label {
+                Some(recovered.label_offset)
+            } else {
+                recovered.sources.get(partition as usize).copied()
+            };
+            next.is_some_and(|next| offset >= next)
+        })
+        .collect();
+    Ok(recovered)
+}
+
+fn foreign(topic: &str, offset: i64, reason: impl ToString) -> StreamError {
+    StreamError::ForeignRecord { topic: topic.to_owned(), offset, reason: reason.to_string() }
+}
+
+/// Reads one of our topics from an offset up to (not including) our marker.
+fn read_log(
+    settings: &Settings,
+    topic: &str,
+    from: i64,
+    until: i64,
+    mut each: impl FnMut(i64, &[u8]) -> Result<(), StreamError>,
+) -> Result<(), StreamError> {
+    if from >= until {
+        return Ok(());
+    }
+    let mut reader = LogReader::open(&settings.kafka, topic, from)?;
+    let mut last_progress = Instant::now();
+    while reader.next() < until {
+        let records = reader.poll(RECORDS_AT_ONCE, POLL_MS)?;
+        for at in 0..records {
+            let record = reader.record(at);
+            if record.offset >= until {
+                return Ok(());
+            }
+            each(record.offset, record.value)?;
+        }
+        if records > 0 {
+            last_progress = Instant::now();
+        } else if last_progress.elapsed() > PATIENCE {
+            let reason = format!("{topic} could not be read up to offset {until} within {PATIENCE:?}");
+            return Err(KafkaError::Call { call: "recover", reason }.into());
+        }
+    }
+    Ok(())
+}
+
+fn read_alerts(
+    settings: &Settings,
+    from: i64,
+    until: i64,
+    generation: i64,
+) -> Result<HashSet<(i32, i64)>, StreamError> {
+    let topic = &settings.kafka.alerts_topic;
+    let mut sent = HashSet::new();
+    let mut rule = GenerationRule::resume(generation);
+    read_log(settings, topic, from, until, |offset, value| {
+        let record = decision(value).map_err(|error| foreign(topic, offset, error))?;
+        if record.is_marker() {
+            rule.marker(offset);
+        } else if rule.admits(record.generation) {
+            sent.insert((record.source_partition, record.source_offset));
+        }
+        Ok(())
+    })?;
+    Ok(sent)
+}
+
+fn read_letters(
+    settings: &Settings,
+    from: i64,
+    until: i64,
+    generation: i64,
+) -> Result<HashSet<(bool, i32, i64)>, StreamError> {
+    let topic = &settings.kafka.dead_letter_topic;
+    let mut sent = HashSet::new();
+    let mut rule = GenerationRule::resume(generation);
+    read_log(settings, topic, from, until, |offset, value| {
+        let letter = wire::DeadLetter::decode(value).map_err(|error| foreign(topic, offset, error))?;
+        if letter.owner != 0 {
+            rule.marker(offset);
+        } else if rule.admits(letter.generation) {
+            let is_label = letter.source_topic == settings.kafka.labels_topic;
+            sent.insert((is_label, letter.source_partition, letter.source_offset));
+        }
+        Ok(())
+    })?;
+    Ok(sent)
+}
+
+/// Gives every partition of the transactions a position: the recorded one, or where a first start begins.
+fn complete_sources(
+    settings: &Settings,
+    questions: &Consumer,
+    recorded: Vec<i64>,
+    position: u64,
+) -> Result<Vec<i64>, StreamError> {
+    let topic = &settings.kafka.transactions_topic;
+    let partitions = questions.handle().partitions(topic, CALL_TIMEOUT_MS)?;
+    if partitions == 0 {
+        let topic = topic.clone();
+        return Err(KafkaError::Partitions { topic, found: 0, needed: "at least 1" }.into());
+    }
+    if recorded.len() > partitions {
+        let needed = "at least as many as before: partitions cannot be taken away";
+        return Err(KafkaError::Partitions { topic: topic.clone(), found: partitions, needed }.into());
+    }
+    let mut sources = Vec::with_capacity(partitions);
+    for partition in 0..partitions {
+        let known = recorded.get(partition).copied().filter(|&offset| offset >= 0);
+        sources.push(match known {
+            Some(offset) => offset,
+            None => {
+                let (low, high) = questions.handle().watermarks(topic, partition as i32, CALL_TIMEOUT_MS)?;
+                let latest = settings.kafka.start == StartFrom::Latest && position == 0;
+                if latest { high } else { low }
+            }
+        });
+    }
+    Ok(sources)
+}
+
+/// Positions of all partitions of the transactions.
+pub fn source_positions(settings: &Settings, sources: &[i64]) -> Vec<Position> {
+    let topic = &settings.kafka.transactions_topic;
+    let position = |(partition, &offset): (usize, &i64)| Position {
+        topic: topic.clone(),
+        partition: partition as i32,
+        offset,
+    };
+    sources.iter().enumerate().map(position).collect()
+}
+
+/// Next offsets by partition as a list, -1 where nothing is recorded.
+pub fn by_partition(recorded: &BTreeMap<i32, i64>) -> Vec<i64> {
+    let count = recorded.keys().last().map_or(0, |&last| last as usize + 1);
+    let mut list = vec![-1; count];
+    for (&partition, &offset) in recorded {
+        list[partition as usize] = offset;
+    }
+    list
+}
+
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod tests;

@@ -1,0 +1,211 @@
+//! One run: from recovery until the seat is given up, somebody stops it, or something fails.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::StreamError;
+use super::chunk::Chunk;
+use super::decider::Decider;
+use super::delivery::{ALERTS, Delivery, TOPICS};
+use super::model::ModelSlot;
+use super::output::{Encoder, Outlet};
+use super::recovery::{self, Recovered};
+use super::snapshot_writer::{self, QUEUED_PARTS_MAX, ToWriter};
+use super::source::Source;
+use crate::kafka::{Producer, Record};
+use crate::limits::CHUNKS_QUEUED_MAX;
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+use crate::stop::Stop;
+use crate::workers;
+
+/// How long an orderly end waits for acknowledgements.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+
+type Work<T> = Option<JoinHandle<Result<T, StreamError>>>;
+
+/// The threads of a run.
+pub struct Run {
+    source: Work<()>,
+    decider: Work<Decider>,
+    output: Work<()>,
+    writer: Work<()>,
+    stop_source: Stop,
+    abandon: Stop,
+    /// Offset of the next transaction of each partition, as decided.
+    progress: Arc<Mutex<Vec<i64>>>,
+}
+
+fn spawn<T: Send + 'static>(
+    name: &'static str,
+    work: impl FnOnce() -> Result<T, StreamError> + Send + 'static,
+) -> Result<Work<T>, StreamError> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread.map(Some).map_err(|_| StreamError::Thread(name))
+}
+
+fn join<T>(name: &'static str, work: &mut Work<T>) -> Result<Option<T>, StreamError> {
+    match work.take() {
+        None => Ok(None),
+        Some(thread) => thread.join().map_err(|_| StreamError::Thread(name))?.map(Some),
+    }
+}
+
+fn is_over<T>(work: &Work<T>) -> bool {
+    work.as_ref().is_none_or(JoinHandle::is_finished)
+}
+
+impl Run {
+    /// Recovers and starts; `owner` tells this run's markers from others'.
+    pub fn start(
+        settings: &Settings,
+        model: &ModelSlot,
+        metrics: &Arc<Metrics>,
+        owner: u64,
+    ) -> Result<Self, StreamError> {
+        let since = Instant::now();
+        let topics = recovery::output_topics(settings);
+        let output = &settings.output;
+        let mut producer = Producer::new(&settings.kafka, output.linger_ms, &output.compression, &topics)?;
+        let generations = recovery::write_markers(&mut producer, owner)?;
+        let recovered = recovery::recover(settings, generations)?;
+        metrics.recovered.store(recovered.replayed, Relaxed);
+        metrics.recovery_micros.store(since.elapsed().as_micros() as u64, Relaxed);
+        tracing::info!(
+            records = recovered.replayed,
+            position = recovered.position,
+            seconds = since.elapsed().as_secs_f64(),
+            "recovered"
+        );
+        Self::launch(settings, model, metrics, producer, recovered)
+    }
+
+    fn launch(
+        settings: &Settings,
+        model: &ModelSlot,
+        metrics: &Arc<Metrics>,
+        mut producer: Producer,
+        recovered: Recovered,
+    ) -> Result<Self, StreamError> {
+        let Recovered { engine, position, label_offset, sources, generations, .. } = recovered;
+        // What this run writes stands behind its markers.
+        let delivery = Arc::new(Delivery::new(position, generations.map(|marker| marker + 1)));
+        let missing = recovered.alerts_missing.iter();
+        let records = missing.map(|(key, value)| Record { key, value, tag: 0 }).collect::<Vec<_>>();
+        producer.send(ALERTS, records.iter().copied())?;
+        let mut sent = [0; TOPICS];
+        sent[ALERTS] = records.len() as u64;
+        delivery.sent(position, sent);
+
+        let encoder = Encoder::new(settings, generations, recovered.letters_sent);
+        let outlet =
+            Outlet::new(settings, producer, encoder, position, Arc::clone(&delivery), Arc::clone(metrics));
+        let positions = recovery::source_positions(settings, &sources);
+        let source = Source::open(settings, &positions, label_offset)?;
+        let (stop_source, abandon) = (Stop::default(), Stop::default());
+        let progress = Arc::new(Mutex::new(sources.clone()));
+        let (to_decider, from_source) = bounded::<Chunk>(CHUNKS_QUEUED_MAX);
+        let (to_output, from_decider) = bounded::<Chunk>(CHUNKS_QUEUED_MAX);
+        let (to_source, empty) = empty_chunks();
+        let (to_writer, parts) = bounded::<ToWriter>(QUEUED_PARTS_MAX);
+        let decider = Decider {
+            engine,
+            position,
+            label_offset,
+            sources,
+            model: model.clone(),
+            workers: workers::of(settings.engine.threads).map_err(|_| StreamError::Thread("worker"))?,
+            metrics: Arc::clone(metrics),
+            delivery: Arc::clone(&delivery),
+            writer: to_writer,
+            interval: Duration::from_secs_f64(settings.state.snapshot_interval_seconds),
+            folder: settings.state.folder.clone(),
+            progress: Arc::clone(&progress),
+        };
+        let (source_metrics, source_stop) = (Arc::clone(metrics), stop_source.clone());
+        let (decider_stop, output_stop) = (abandon.clone(), abandon.clone());
+        let writer = {
+            let (metrics, stop, kept) = (Arc::clone(metrics), abandon.clone(), settings.state.snapshots_kept);
+            spawn("snapshot", move || {
+                snapshot_writer::run(&parts, generations, kept, &delivery, &metrics, &stop)
+            })?
+        };
+        Ok(Self {
+            source: spawn("source", move || source.run(&to_decider, &empty, &source_metrics, &source_stop))?,
+            decider: spawn("decider", move || decider.run(&from_source, &to_output, &decider_stop))?,
+            output: spawn("output", move || outlet.run(&from_decider, &to_source, &output_stop))?,
+            writer,
+            stop_source,
+            abandon,
+            progress,
+        })
+    }
+
+    /// Whether a thread has ended by itself, which only an error makes it do.
+    pub fn has_failed(&self) -> bool {
+        is_over(&self.source) || is_over(&self.decider) || is_over(&self.output) || is_over(&self.writer)
+    }
+
+    /// Offset of the next transaction of each partition, as decided.
+    pub fn progress(&self) -> Vec<i64> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends in order: what was read is decided, delivered, and in a snapshot. Bounded in time: what the broker
+    /// does not acknowledge by then is decided again by whoever comes next.
+    pub fn finish(mut self) -> Result<(), StreamError> {
+        self.stop_source.set();
+        let deadline = Instant::now() + DRAIN_TIMEOUT;
+        let ended = self.finish_threads(deadline);
+        self.abandon.set();
+        let writer = join("snapshot", &mut self.writer).map(|_| ());
+        ended.and(writer)
+    }
+
+    fn finish_threads(&mut self, deadline: Instant) -> Result<(), StreamError> {
+        join("source", &mut self.source)?;
+        while !is_over(&self.output) && Instant::now() < deadline {
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        if !is_over(&self.output) {
+            self.abandon.set();
+        }
+        let decider = join("decider", &mut self.decider)?;
+        join("output", &mut self.output)?;
+        if let Some(decider) = decider.filter(|_| !self.abandon.is_set()) {
+            decider.copy_all();
+        }
+        Ok(())
+    }
+
+    /// Ends at once: what is in flight is given up. Returns the error that ended the run, if there was one.
+    pub fn abandon(mut self) -> Option<StreamError> {
+        self.stop_source.set();
+        self.abandon.set();
+        // The first to fail is the cause: the others end because of it.
+        [
+            join("source", &mut self.source).err(),
+            join("decider", &mut self.decider).err(),
+            join("output", &mut self.output).err(),
+            join("snapshot", &mut self.writer).err(),
+        ]
+        .into_iter()
+        .flatten()
+        .next()
+    }
+}
+
+/// The channel that takes chunks back, filled with as many as are ever under way.
+fn empty_chunks() -> (Sender<Chunk>, Receiver<Chunk>) {
+    // One in the hand of each thread, and both channels full.
+    let count = 2 * CHUNKS_QUEUED_MAX + 3;
+    let (sender, receiver) = bounded(count);
+    for _ in 0..count {
+        let _ = sender.try_send(Chunk::default());
+    }
+    (sender, receiver)
+}

@@ -1,0 +1,271 @@
+//! The life of a stream: wait for the seat, recover, run, stand up, again and again until stopped.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::StreamError;
+use super::model::{ActiveModel, ModelSlot};
+use super::recovery::source_positions;
+use super::run::Run;
+use super::sinks::Sinks;
+use crate::kafka::{Consumer, Seat, SeatState};
+use crate::metrics::{Metrics, now_micros};
+use crate::settings::Settings;
+use crate::stop::Stop;
+
+const TICK: Duration = Duration::from_millis(50);
+const EVERY_SECOND: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// What a stream is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Another process decides.
+    StandingBy,
+    /// Finding out where things stand.
+    Recovering,
+    /// Deciding.
+    Running,
+    /// Something failed that may heal; a new run begins soon.
+    Retrying,
+    /// Stopped as asked.
+    Stopped,
+    /// Something failed that somebody must mend.
+    Failed,
+}
+
+impl Phase {
+    /// Its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::StandingBy => "standing_by",
+            Self::Recovering => "recovering",
+            Self::Running => "running",
+            Self::Retrying => "retrying",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether nothing will happen any more.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Stopped | Self::Failed)
+    }
+}
+
+struct Shared {
+    settings: Settings,
+    model: ModelSlot,
+    metrics: Arc<Metrics>,
+    stop: Stop,
+    state: Mutex<(Phase, Option<String>)>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, (Phase, Option<String>)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, phase: Phase, error: Option<String>) {
+        let mut state = self.lock();
+        if let Some(error) = &error {
+            tracing::error!("{error}");
+        }
+        if state.0 != phase {
+            tracing::info!(phase = phase.name(), "stream");
+        }
+        *state = (phase, error.or_else(|| state.1.take().filter(|_| phase != Phase::Running)));
+        self.changed.notify_all();
+    }
+}
+
+/// A stream that runs in its own threads until it is stopped or dropped.
+pub struct Stream {
+    shared: Arc<Shared>,
+    instance: String,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Stream {
+    /// Checks the settings; nothing runs before [`Stream::start`]. `instance` names this process across restarts.
+    pub fn prepare(settings: Settings, instance: String) -> Result<Self, StreamError> {
+        settings.engine.config()?;
+        let shared = Arc::new(Shared {
+            settings,
+            model: ModelSlot::default(),
+            metrics: Arc::new(Metrics::default()),
+            stop: Stop::default(),
+            state: Mutex::new((Phase::StandingBy, None)),
+            changed: Condvar::new(),
+        });
+        Ok(Self { shared, instance, thread: Mutex::new(None) })
+    }
+
+    /// Starts; decides as soon as this process has the seat. A second call changes nothing.
+    pub fn start(&self) -> Result<(), StreamError> {
+        let mut running = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.is_none() {
+            let (own, instance) = (Arc::clone(&self.shared), self.instance.clone());
+            let thread = std::thread::Builder::new().name("stream".to_owned());
+            let thread = thread.spawn(move || supervise(&own, &instance));
+            *running = Some(thread.map_err(|_| StreamError::Thread("stream"))?);
+        }
+        Ok(())
+    }
+
+    /// Decides with this model from the next chunk on.
+    pub fn activate(&self, model: ActiveModel) {
+        self.shared.metrics.model.store(model.short_hash, Relaxed);
+        self.shared.model.set(model);
+    }
+
+    /// What it is doing, and the last error that has not been overcome.
+    pub fn phase(&self) -> (Phase, Option<String>) {
+        self.shared.lock().clone()
+    }
+
+    /// Waits until it has ended or the time is up; returns the phase.
+    pub fn wait_for_end(&self, timeout: Duration) -> Phase {
+        let running = |state: &mut (Phase, Option<String>)| !state.0.is_final();
+        let waited = self.shared.changed.wait_timeout_while(self.shared.lock(), timeout, running);
+        waited.unwrap_or_else(PoisonError::into_inner).0.0
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Asks it to end in order; [`Stream::wait_for_end`] tells when it has.
+    pub fn stop(&self) {
+        self.shared.stop.set();
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.stop();
+        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the stream panicked");
+        }
+    }
+}
+
+fn supervise(shared: &Arc<Shared>, instance: &str) {
+    let mut retry = Duration::from_millis(200);
+    while !shared.stop.is_set() {
+        let since = Instant::now();
+        match turn(shared, instance) {
+            Ok(()) => {}
+            Err(error) if error.is_transient() => {
+                shared.metrics.restarts.fetch_add(1, Relaxed);
+                shared.enter(Phase::Retrying, Some(error.to_string()));
+                // A run that lasted has proved that things work: the next failure is a new one.
+                retry = if since.elapsed() > 3 * RETRY_MAX { Duration::from_millis(200) } else { retry * 2 };
+                retry = retry.min(RETRY_MAX);
+                wait(shared, retry);
+            }
+            Err(error) => return shared.enter(Phase::Failed, Some(error.to_string())),
+        }
+    }
+    shared.enter(Phase::Stopped, None);
+}
+
+fn wait(shared: &Shared, time: Duration) {
+    let deadline = Instant::now() + time;
+    while !shared.stop.is_set() && Instant::now() < deadline {
+        std::thread::park_timeout(TICK);
+    }
+}
+
+/// One membership of the group: from joining it to leaving it.
+fn turn(shared: &Arc<Shared>, instance: &str) -> Result<(), StreamError> {
+    let seat = Seat::join(&shared.settings.kafka, instance)?;
+    loop {
+        match seat.state() {
+            SeatState::StandingBy if shared.stop.is_set() => return Ok(()),
+            SeatState::StandingBy => {
+                let phase = shared.lock().0;
+                if phase != Phase::Retrying {
+                    shared.enter(Phase::StandingBy, None);
+                }
+                seat.wait_while(&SeatState::StandingBy, TICK);
+            }
+            SeatState::Seated => {
+                decide(shared, &seat)?;
+                seat.stood_up();
+                if shared.stop.is_set() {
+                    return Ok(());
+                }
+            }
+            SeatState::MustStandUp => seat.stood_up(),
+            SeatState::Lost(reason) => {
+                return Err(crate::kafka::KafkaError::Fatal(reason).into());
+            }
+        }
+    }
+}
+
+/// Runs as long as this process has the seat.
+fn decide(shared: &Arc<Shared>, seat: &Seat) -> Result<(), StreamError> {
+    shared.enter(Phase::Recovering, None);
+    let settings = &shared.settings;
+    // Never 0, which would be no owner.
+    let owner = (now_micros() as u64) << 16 | u64::from(std::process::id() & 0xFFFF) | 1;
+    let run = Run::start(settings, &shared.model, &shared.metrics, owner)?;
+    let sinks = Sinks::start(settings, &shared.metrics)?;
+    shared.enter(Phase::Running, None);
+    let mut gauge = LagGauge::new(settings)?;
+    loop {
+        let state = seat.wait_while(&SeatState::Seated, TICK);
+        if run.has_failed() {
+            let error = run.abandon();
+            return Err(error.unwrap_or(StreamError::Thread("stream")));
+        }
+        if shared.stop.is_set() || state == SeatState::MustStandUp {
+            run.finish()?;
+            sinks.catch_up();
+            return Ok(());
+        }
+        if state != SeatState::Seated {
+            // The session ended: somebody else may be seated already.
+            return run.abandon().map_or(Ok(()), Err);
+        }
+        gauge.look(&run, seat, &shared.metrics);
+    }
+}
+
+/// Looks once a second how far the transactions reach, and commits how far they are decided.
+struct LagGauge<'a> {
+    settings: &'a Settings,
+    questions: Consumer,
+    last: Instant,
+}
+
+impl<'a> LagGauge<'a> {
+    fn new(settings: &'a Settings) -> Result<Self, StreamError> {
+        Ok(Self { settings, questions: Consumer::idle(&settings.kafka)?, last: Instant::now() })
+    }
+
+    fn look(&mut self, run: &Run, seat: &Seat, metrics: &Metrics) {
+        if self.last.elapsed() < EVERY_SECOND {
+            return;
+        }
+        self.last = Instant::now();
+        let positions = source_positions(self.settings, &run.progress());
+        let ends = positions.iter().map(|at| {
+            self.questions.handle().watermarks(&at.topic, at.partition, 200).map(|(_, high)| high - at.offset)
+        });
+        // An unreachable broker leaves the last known lag.
+        if let Ok(lags) = ends.collect::<Result<Vec<_>, _>>() {
+            metrics.lag.store(lags.iter().map(|lag| lag.max(&0)).sum(), Relaxed);
+        }
+        seat.commit(positions);
+    }
+}

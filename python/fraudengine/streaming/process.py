@@ -1,0 +1,163 @@
+"""One process of the stream: the native threads, the model they decide with, and the door for operators."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, Any, Self
+
+from fraudengine import _native
+from fraudengine.bundle import Bundle
+from fraudengine.errors import ConfigError, StreamError
+from fraudengine.services.topics import create_topics
+from fraudengine.streaming.http import OperatorServer
+from fraudengine.streaming.models import ActiveModels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from fraudengine.config import Settings
+
+__all__ = ["StreamProcess"]
+
+
+class StreamProcess:
+    """A running stream; a context manager that stops it in order.
+
+    Parameters
+    ----------
+    settings
+        Effective settings; addresses that are empty are those of the running embedded services.
+    bundle
+        Model to decide with; `None` goes on with the one that was activated last.
+
+    Raises
+    ------
+    BundleError
+        The bundle is refused.
+    ConfigError
+        A setting cannot be used, or another process uses the state folder.
+    ServiceError
+        An address is missing, or no broker answers.
+
+    """
+
+    def __init__(self, settings: Settings, bundle: Bundle | str | Path | None) -> None:
+        _native.init_logging(settings.log.level, _wants_json(settings.log.format))
+        given = bundle if isinstance(bundle, Bundle) or bundle is None else Bundle.load(bundle)
+        resolved = settings.resolved()
+        folder = settings.state.folder.absolute()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = _locked(folder)
+        self._models = ActiveModels(folder)
+        create_topics(resolved.kafka)
+        instance = f"{socket.gethostname()}-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
+        self._native = _native.Stream(settings.native_json(), f"fraudengine-{instance}")
+        self.bundle = self._models.at_start(given)
+        self._activate(self.bundle)
+        self._native.start()
+        self._server = OperatorServer(self, settings.http.host, settings.http.port)
+
+    @property
+    def address(self) -> str:
+        """Where operators reach it, `http://HOST:PORT`."""
+        return self._server.address
+
+    def activate(self, bundle: Bundle | str | Path) -> Bundle:
+        """Decide with another bundle from the next records on; the change is atomic and remembered.
+
+        Raises
+        ------
+        BundleError
+            It is refused; the model that decides goes on.
+
+        """
+        loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+        self._activate(loaded)
+        self._models.activated(loaded)
+        self.bundle = loaded
+        return loaded
+
+    def roll_back(self) -> Bundle:
+        """Decide again with the bundle before the active one.
+
+        Raises
+        ------
+        BundleError
+            There was none, or it is refused.
+
+        """
+        return self.activate(self._models.before())
+
+    def _activate(self, bundle: Bundle) -> None:
+        policy = bundle.policy()
+        self._native.activate(
+            bundle.file("ensemble.bin").read_bytes(),
+            bundle_hash=bundle.hash,
+            **{name: policy[name] for name in ("slope", "intercept", "review_from", "block_from")},
+        )
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the end; return whether it has come.
+
+        Raises
+        ------
+        StreamError
+            It ended because of something that somebody must mend.
+
+        """
+        ended = self._native.wait(seconds)
+        phase, error = self._native.phase()
+        if phase == "failed":
+            raise StreamError(error or "the stream failed")
+        return ended
+
+    def status(self) -> dict[str, Any]:
+        """Return what it is doing, with counters and latencies (microseconds)."""
+        return {**self._native.status(), "bundle": str(self.bundle.path), "bundle_hash": self.bundle.hash}
+
+    def metrics(self) -> str:
+        """Return the page for Prometheus."""
+        return self._native.metrics()
+
+    def stop(self) -> None:
+        """Ask it to end in order; `wait` tells when it has."""
+        self._native.stop()
+
+    def close(self) -> None:
+        """Stop in order, wait for it, and release the state folder."""
+        self._server.close()
+        self._native.close()
+        os.close(self._lock)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+
+def _wants_json(form: str) -> bool:
+    return form == "json" or (form == "auto" and not sys.stderr.isatty())
+
+
+def _locked(folder: Path) -> int:
+    """Lock the state folder for this process; the lock ends with it, however it ends."""
+    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise ConfigError(f"state.folder {folder} is in use by another process") from error
+    return handle

@@ -1,0 +1,134 @@
+"""`fraudengine stream` as a child process under test: started, watched, killed, stopped by its id."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from fraudengine.errors import StreamError
+from fraudengine.streaming.client import OperatorClient
+
+__all__ = ["StreamUnderTest", "eventually"]
+
+_COMMAND = [sys.executable, "-c", "from fraudengine.cli import main; main()"]
+
+
+def eventually(condition: Callable[[], object], seconds: float, what: str) -> None:
+    """Wait for a condition; fail with its name when the time is up."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.02)
+
+
+class StreamUnderTest:
+    """One process; a context manager that ends it whatever happens.
+
+    Parameters
+    ----------
+    bundle
+        Model.
+    settings
+        `SECTION.KEY` and value; the port of the door for operators is free unless given.
+    folder
+        Working folder: log and answers go there.
+
+    """
+
+    def __init__(self, bundle: Path, settings: Mapping[str, object], folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log = folder / "stream.log"
+        self._out = folder / "stream.out"
+        given = {"http.port": 0, "log.format": "text", **settings}
+        options = [part for name, value in given.items() for part in ("--set", f"{name}={_text(value)}")]
+        with self.log.open("ab") as log, self._out.open("wb") as out:
+            self.process = subprocess.Popen(
+                [*_COMMAND, "stream", str(bundle), "--json", *options],
+                stdout=out,
+                stderr=log,
+                cwd=folder,
+                start_new_session=True,
+                env={**os.environ, "RUST_BACKTRACE": "1"},
+            )
+        self._client: OperatorClient | None = None
+
+    def client(self) -> OperatorClient:
+        """Return a client as soon as the door is open."""
+        if self._client is None:
+            eventually(lambda: self._address() is not None, 60, f"a stream that answers\n{self.tail()}")
+            self._client = OperatorClient(str(self._address()))
+        return self._client
+
+    def _address(self) -> str | None:
+        assert self.process.poll() is None, f"ended with {self.process.returncode}\n{self.tail()}"
+        text = self._out.read_text()
+        end = text.find("\n}")
+        return None if end < 0 else str(json.loads(text[: end + 2])["address"])
+
+    def status(self) -> dict[str, Any]:
+        """Return the status."""
+        return self.client().status()
+
+    def await_decisions(self, count: int, seconds: float = 60) -> dict[str, Any]:
+        """Wait until so many decisions of this process are acknowledged."""
+        return self.await_status(lambda told: told["delivered"] >= count, seconds, f"{count} decisions")
+
+    def await_status(
+        self, condition: Callable[[dict[str, Any]], bool], seconds: float, what: str
+    ) -> dict[str, Any]:
+        """Wait until the status fulfils a condition; return it."""
+        last: dict[str, Any] = {}
+
+        def fulfilled() -> bool:
+            assert self.process.poll() is None, f"ended with {self.process.returncode}\n{self.tail()}"
+            try:
+                last.update(self.status())
+            except StreamError:
+                return False
+            return condition(last)
+
+        try:
+            eventually(fulfilled, seconds, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; last status {last}\n{self.tail()}") from None
+        return last
+
+    def kill(self) -> None:
+        """End it as a power cut would: SIGKILL, nothing is flushed."""
+        self.process.kill()
+        self.process.wait(30)
+
+    def stop(self, seconds: float = 60) -> int:
+        """End it in order; return its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    def tail(self, lines: int = 30) -> str:
+        """Return the end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.process.poll() is None:
+            self.kill()
+
+
+def _text(value: object) -> str:
+    return json.dumps(value) if isinstance(value, bool | dict) else str(value)

@@ -1,0 +1,154 @@
+"""The messages of `proto/fraudengine/v1` as Python classes, and topics read and written with them.
+
+Compiled from the definition itself, so that the native encoders and decoders meet an independent reading of it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import polars as pl
+from confluent_kafka import Consumer, Producer, TopicPartition
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from grpc_tools import protoc
+
+from fraudengine.schema import CHANNELS, COLUMNS
+
+__all__ = ["label_bytes", "message", "produce", "read_topic", "transaction_bytes", "valid_records"]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@cache
+def message(name: str) -> Any:
+    """Return the class of a message, for example `DecisionRecord`."""
+    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"fraudengine.v1.{name}"))
+
+
+@cache
+def _pool() -> descriptor_pool.DescriptorPool:
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "set.binpb"
+        sources = sorted(str(path) for path in (ROOT / "proto").rglob("*.proto"))
+        code = protoc.main(["protoc", f"-I{ROOT / 'proto'}", f"--descriptor_set_out={out}", *sources])
+        assert code == 0
+        pool = descriptor_pool.DescriptorPool()
+        for file in FileDescriptorSet.FromString(out.read_bytes()).file:
+            pool.Add(file)
+        return pool
+
+
+_TRANSACTION = [column for column in COLUMNS if not column.label]
+
+
+def _micros(value: object) -> object:
+    return value
+
+
+def _rows(frame: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    times = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Datetime)]
+    return frame.with_columns(pl.col(times).cast(pl.Int64)).iter_rows(named=True)
+
+
+def transaction_bytes(frame: pl.DataFrame) -> Iterator[tuple[str, bytes]]:
+    """Yield the customer and the message of each row of a canonical history."""
+    make = message("Transaction")
+    present = [column for column in _TRANSACTION if column.name in frame.columns]
+    for row in _rows(frame):
+        told = {column.proto_name: row[column.name] for column in present if row[column.name] is not None}
+        if "channel" in told:
+            told["channel"] = CHANNELS.index(told["channel"]) + 1
+        yield row["customer_id"], make(**told).SerializeToString()
+
+
+def label_bytes(frame: pl.DataFrame) -> Iterator[bytes]:
+    """Yield the label of each row that has one, in the order in which they become known."""
+    make = message("Label")
+    known = frame.drop_nulls(["is_fraud", "label_known_time"]).sort("label_known_time", maintain_order=True)
+    same = [
+        column
+        for column in _TRANSACTION
+        if column.name in known.columns
+        and column.proto_name in make.DESCRIPTOR.fields_by_name
+    ]
+    for row in _rows(known):
+        told = {column.proto_name: row[column.name] for column in same if row[column.name] is not None}
+        told["is_fraud"] = 2 if row["is_fraud"] == 1 else 1
+        yield make(label_known_time_micros=row["label_known_time"], **told).SerializeToString()
+
+
+def produce(brokers: str, topic: str, records: Iterable[tuple[int, str | None, bytes]]) -> int:
+    """Send (partition, key, value) in their order and wait until the broker has them all; return how many."""
+    producer = Producer({"bootstrap.servers": brokers, "enable.idempotence": True, "linger.ms": 5})
+    failed: list[Any] = []
+
+    def delivered(error: Any, _message: Any) -> None:
+        if error is not None:
+            failed.append(error)
+
+    count = 0
+    for partition, key, value in records:
+        while True:
+            try:
+                producer.produce(topic, value, key, partition=partition, on_delivery=delivered)
+                break
+            except BufferError:
+                producer.poll(0.1)
+        count += 1
+        if count % 1000 == 0:
+            producer.poll(0)
+    assert producer.flush(60) == 0
+    assert not failed
+    return count
+
+
+def read_topic(brokers: str, topic: str, kind: str) -> list[tuple[int, Any]]:
+    """Return every record of a single-partition topic that is there now: offset and message."""
+    consumer = Consumer(
+        {"bootstrap.servers": brokers, "group.id": f"read-{uuid4().hex}", "enable.auto.commit": False}
+    )
+    make = message(kind)
+    try:
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
+        consumer.assign([TopicPartition(topic, 0, low)])
+        found: list[tuple[int, Any]] = []
+        next_offset = low
+        while next_offset < high:
+            for record in consumer.consume(1000, timeout=5.0):
+                assert record.error() is None, record.error()
+                offset = record.offset()
+                assert offset is not None
+                if offset < high:
+                    found.append((offset, make.FromString(record.value())))
+                next_offset = offset + 1
+        return found
+    finally:
+        consumer.close()
+
+
+def valid_records(records: Iterable[tuple[int, Any]]) -> list[tuple[int, Any]]:
+    """Leave out markers, and what replaced processes wrote (see `log.proto`)."""
+    highest = -1
+    kept = []
+    for offset, record in records:
+        if record.owner:
+            highest = max(highest, offset)
+        elif record.generation >= highest:
+            kept.append((offset, record))
+    return kept
+
+
+def by_source(records: Iterable[tuple[int, Any]]) -> Mapping[tuple[int, int], Any]:
+    """Return records by partition and offset of their source; two of one source are an error."""
+    found: dict[tuple[int, int], Any] = {}
+    for _, record in records:
+        source = (record.source_partition, record.source_offset)
+        assert source not in found, f"two records of {source}"
+        found[source] = record
+    return found
