@@ -5,15 +5,15 @@ mod support;
 
 use fraudengine_core::limits::{EXACT_EVENTS_MAX, PANES_PER_WINDOW, WINDOWS};
 use fraudengine_core::units::DurationMicros;
-use fraudengine_core::window::{EXTREME_WINDOWS, Entity, Event, EventLog, Table, Wanted};
+use fraudengine_core::window::{EXTREME_WINDOWS, Entity, Event, EventLog, Everything, Table};
 use std::collections::{HashMap, VecDeque};
 use support::{Draws, HOUR, START, key};
 
 const EVENTS: usize = 1_000_000;
-const WANTED: Wanted = Wanted { lateness: DurationMicros(HOUR), seen: true };
+const LATENESS: DurationMicros = DurationMicros(HOUR);
 
 #[derive(Clone, Default)]
-struct Logged(EventLog);
+struct Logged(EventLog<Everything>);
 
 impl Entity for Logged {
     fn last_seen(&self) -> i64 {
@@ -39,7 +39,7 @@ struct History {
 impl History {
     /// Forgets what nothing can reach, and makes room for one more event.
     fn make_room(&mut self, newest: i64) {
-        let reachable = newest - WINDOWS[4].0 - WANTED.lateness.0;
+        let reachable = newest - WINDOWS[4].0 - LATENESS.0;
         while self.exact.front().is_some_and(|e| e.time <= reachable) {
             self.exact.pop_front();
         }
@@ -95,7 +95,7 @@ fn a_million_events_have_no_mismatch() {
         let entity = slab.get_or_insert(key, now);
         let newest = entity.0.newest().max(event.time);
         let is_late = event.time < entity.0.newest();
-        let view = entity.0.observe(&event, WANTED);
+        let view = entity.0.observe(&event, LATENESS);
         let history = histories.get_mut(&number).unwrap();
         history.make_room(newest);
         for window in 0..WINDOWS.len() {

@@ -19,7 +19,7 @@ use thiserror::Error;
 
 const MAGIC: &[u8; 8] = b"FRAUDSNP";
 /// Version of the layout.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Why a snapshot was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
