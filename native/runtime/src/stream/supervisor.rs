@@ -251,7 +251,11 @@ struct LagGauge<'a> {
 
 impl<'a> LagGauge<'a> {
     fn new(settings: &'a Settings) -> Result<Self, StreamError> {
-        Ok(Self { settings, questions: Consumer::idle(&settings.kafka)?, last: Instant::now() - EVERY_SECOND })
+        Ok(Self {
+            settings,
+            questions: Consumer::idle(&settings.kafka)?,
+            last: Instant::now() - EVERY_SECOND,
+        })
     }
 
     fn look(&mut self, run: &Run, seat: &Seat, metrics: &Metrics) {
