@@ -125,14 +125,14 @@ fn a_million_events_have_no_mismatch() {
     let mut table: Table<Logged> = Table::new(SLAB_COUNT * 10);
     let mut histories: HashMap<u64, History> = HashMap::new();
     let (mut now, mut compared, mut evicted, mut paned, mut late, mut again) = (START, 0_u64, 0, 0, 0, 0);
-    let mut drawn = draw(&mut draws, &mut now);
+    let mut latest = draw(&mut draws, &mut now);
     for _ in 0..EVENTS {
         if draws.chance(2) {
             again += 1;
         } else {
-            drawn = draw(&mut draws, &mut now);
+            latest = draw(&mut draws, &mut now);
         }
-        let (number, event) = drawn;
+        let (number, event) = latest;
         let key = key(1, number);
         let slab = table.slabs_mut().nth(Table::<Logged>::slab_of(key)).unwrap();
         if slab.get(key).is_none() {
