@@ -154,7 +154,7 @@ impl<'a> Scanner<'a> {
         Ok(character)
     }
 
-    /// The character of `\uXXXX` or of a pair of surrogates, behind the `u`.
+    /// The character of a `\u` escape with its four digits, or of a pair of surrogates; the `u` was taken.
     fn unicode(&mut self) -> Result<char, Fault> {
         let first = self.hexadecimal()?;
         if !(0xd800..0xdc00).contains(&first) {
