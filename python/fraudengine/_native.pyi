@@ -3,6 +3,7 @@
 Use `fraudengine.engine`, `fraudengine.features` and their neighbours: they carry the documentation.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -13,6 +14,7 @@ import polars as pl
 __all__ = [
     "Engine",
     "Ensemble",
+    "Load",
     "Stream",
     "SyntheticStream",
     "__version__",
@@ -156,6 +158,46 @@ class Ensemble:
         CompileError
             If a library is missing, cannot be opened, or was made for another model.
         """
+
+@final
+class Load:
+    """A synthetic history being sent to Kafka; see `fraudengine.datasets.load.start_load`.
+
+    Safe to use from several threads. When it is collected, it stops and waits for its flush.
+
+    Raises
+    ------
+    ConfigError
+        A setting is out of range, or the client does not know a property.
+    ServiceError
+        No broker answers, or a topic is not available.
+    """
+
+    def __new__(
+        cls,
+        history: Mapping[str, float],
+        *,
+        brokers: str,
+        client: Mapping[str, str],
+        transactions_topic: str,
+        labels_topic: str,
+        payload_format: str,
+        schema_id: int | None,
+        tps: float,
+        skip_days: int,
+        warm_days: int,
+        count: int,
+        seconds: float,
+        malformed: float,
+    ) -> Load: ...
+    def report(self) -> dict[str, Any]:
+        """Return where it stands: the fields of `fraudengine.datasets.load.LoadReport`."""
+
+    def stop(self) -> None:
+        """Ask it to send no more and to flush."""
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """Wait until all is sent and flushed, or the time is over; return whether it is."""
 
 @final
 class Stream:

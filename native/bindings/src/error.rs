@@ -21,6 +21,8 @@ pub enum Kind {
     Model,
     /// A compiled library that cannot be used.
     Compile,
+    /// A server that does not answer.
+    Service,
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
             Self::Snapshot => "SnapshotError",
             Self::Model => "ModelError",
             Self::Compile => "CompileError",
+            Self::Service => "ServiceError",
         }
     }
 }

@@ -9,6 +9,7 @@ mod columns;
 mod engine;
 mod ensemble;
 mod error;
+mod load;
 mod model;
 mod results;
 mod stream;
@@ -24,6 +25,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<engine::PyEngine>()?;
     module.add_class::<ensemble::PyEnsemble>()?;
+    module.add_class::<load::PyLoad>()?;
     module.add_class::<stream::PyStream>()?;
     module.add_class::<synthetic::PySyntheticStream>()?;
     module.add_function(wrap_pyfunction!(stream::init_logging, module)?)?;

@@ -118,7 +118,7 @@ pub struct Metrics {
     pub in_flight: AtomicU64,
     /// Decisions acknowledged.
     pub delivered: AtomicU64,
-    /// Records of the transactions topic that have not been read, over all partitions.
+    /// Records of the transactions topic that have not been decided, over all partitions; -1: not known yet.
     pub lag: AtomicI64,
     /// Newest event time, microseconds since 1970.
     pub watermark: AtomicI64,
@@ -158,7 +158,7 @@ impl Default for Metrics {
             chunks: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
-            lag: AtomicI64::new(0),
+            lag: AtomicI64::new(-1),
             watermark: AtomicI64::new(0),
             snapshots: AtomicU64::new(0),
             snapshot_time: AtomicI64::new(0),
@@ -269,9 +269,13 @@ impl Metrics {
             0 => f64::NAN,
             time => (now_micros() - time) as f64 / 1e6,
         };
+        let lag = match self.lag.load(Relaxed) {
+            -1 => f64::NAN,
+            lag => lag as f64,
+        };
         for (name, help, value) in [
             ("in_flight_decisions", "Decisions sent, not acknowledged.", self.in_flight.load(Relaxed) as f64),
-            ("lag_records", "Transactions that have not been read.", self.lag.load(Relaxed) as f64),
+            ("lag_records", "Transactions that wait to be decided; NaN: not known.", lag),
             ("watermark_seconds", "Newest event time.", self.watermark.load(Relaxed) as f64 / 1e6),
             ("snapshot_age_seconds", "Since the last snapshot; NaN: none yet.", age),
             ("snapshot_size_bytes", "Size of it.", self.snapshot_bytes.load(Relaxed) as f64),

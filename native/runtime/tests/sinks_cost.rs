@@ -10,7 +10,8 @@ use std::fs;
 use std::time::Instant;
 
 use fraudengine_runtime::payload::record::decision as decode;
-use fraudengine_runtime::sink::{PostgresSettings, RedisSettings, Stop, spawn_postgres, spawn_redis};
+use fraudengine_runtime::sink::{PostgresSettings, RedisSettings, spawn_postgres, spawn_redis};
+use fraudengine_runtime::stop::Stop;
 use prost::Message;
 use sink_support::*;
 

@@ -1,24 +1,40 @@
-"""`fraudengine generate`: a synthetic, labelled history."""
+"""`fraudengine generate`: a synthetic, labelled history, to a file or to Kafka."""
 
 from __future__ import annotations
 
 import datetime as dt
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fraudengine.cli.console import notify, print_json, progress
 from fraudengine.cli.values import moment
+from fraudengine.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fraudengine.datasets.synthetic import SyntheticConfig
 
 __all__ = ["register"]
 
+_KAFKA = "To Kafka"
+
+
+class PayloadFormat(StrEnum):
+    """How records are written to Kafka."""
+
+    PROTOBUF = "protobuf"
+    JSON = "json"
+
 
 def generate(
-    out: Annotated[Path, typer.Option("--out", help="File to write: .parquet, .csv or .jsonl.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write: .parquet, .csv or .jsonl; or give --broker.")
+    ] = None,
     customers: Annotated[int, typer.Option(help="Customers.")] = 10_000,
     merchants: Annotated[int, typer.Option(help="Merchants.")] = 2_000,
-    days: Annotated[int, typer.Option(help="Days.")] = 90,
+    days: Annotated[int | None, typer.Option(help="Days; 90, or as many as a load to Kafka needs.")] = None,
     start: Annotated[str, typer.Option(metavar="DATE", help="First day.")] = "2025-01-01",
     daily_mean: Annotated[float, typer.Option(help="Mean payments a day of one customer.")] = 0.7,
     fraud_rate: Annotated[float, typer.Option(help="Share of fraud among all payments, 0 to 0.2.")] = 0.005,
@@ -33,8 +49,50 @@ def generate(
     seed: Annotated[int, typer.Option(min=0, help="Same settings and seed: same history.")] = 1,
     threads: Annotated[int, typer.Option(min=0, help="Threads; 0 for one per processor.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+    broker: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Send to this broker.", rich_help_panel=_KAFKA)
+    ] = None,
+    topic: Annotated[
+        str, typer.Option(help="Topic of transactions.", rich_help_panel=_KAFKA)
+    ] = "transactions",
+    labels_topic: Annotated[
+        str, typer.Option(help="Topic of labels; empty: none are sent.", rich_help_panel=_KAFKA)
+    ] = "labels",
+    tps: Annotated[
+        float, typer.Option(min=0.0, help="Transactions a second; 0: all speed.", rich_help_panel=_KAFKA)
+    ] = 1_000.0,
+    seconds: Annotated[
+        float, typer.Option(min=0.0, help="Stop after so long; 0: never.", rich_help_panel=_KAFKA)
+    ] = 0.0,
+    count: Annotated[
+        int, typer.Option(min=0, help="Stop after so many; 0: never.", rich_help_panel=_KAFKA)
+    ] = 0,
+    payload: Annotated[
+        PayloadFormat, typer.Option("--format", help="How records are written.", rich_help_panel=_KAFKA)
+    ] = PayloadFormat.PROTOBUF,
+    schema_id: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**32 - 1, help="Schema registry id before each.", rich_help_panel=_KAFKA),
+    ] = None,
+    skip_days: Annotated[
+        int, typer.Option(min=0, help="First days that are not sent.", rich_help_panel=_KAFKA)
+    ] = 0,
+    warm_days: Annotated[
+        int, typer.Option(min=0, help="Days sent at all speed before --tps.", rich_help_panel=_KAFKA)
+    ] = 0,
+    malformed: Annotated[
+        float,
+        typer.Option(min=0.0, help="Broken records for each good one; a test tool.", rich_help_panel=_KAFKA),
+    ] = 0.0,
+    client: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="librdkafka property; repeatable.", rich_help_panel=_KAFKA),
+    ] = None,
 ) -> None:
     """Generate a synthetic history with habits, eight kinds of fraud, and labels that come later.
+
+    To a file (--out), or to Kafka (--broker): transactions keyed by customer, at a steady rate that does not
+    wait for the broker, and each label when the history's clock passes the time at which it became known.
 
     [bold]Examples[/bold]
 
@@ -43,17 +101,21 @@ def generate(
     fraudengine generate --customers 100000 --days 120 --fraud-rate 0.01 --drift 0.5 --out history.parquet
 
     fraudengine generate --duplicate-rate 0.02 --late-rate 0.01 --jitter-seconds 5 --out dirty.jsonl
+
+    fraudengine generate --broker localhost:9092 --tps 5000 --seconds 60 --fraud-rate 0.01
+
+    fraudengine generate --broker localhost:9092 --warm-days 86 --days 90 --tps 20000 --format json
     """
-    import polars as pl
+    from fraudengine.datasets.load import LoadTarget
+    from fraudengine.datasets.synthetic import SyntheticConfig
 
-    from fraudengine.datasets import write_history
-    from fraudengine.datasets.synthetic import SyntheticConfig, generate_batches
-
+    if (out is None) == (broker is None):
+        raise ConfigError("give --out for a file or --broker for Kafka, one of the two")
     config = SyntheticConfig(
         seed=seed,
         customers=customers,
         merchants=merchants,
-        days=days,
+        days=days or 90,
         start=moment(start).astimezone(dt.UTC),
         daily_mean=daily_mean,
         fraud_rate=fraud_rate,
@@ -64,11 +126,39 @@ def generate(
         jitter_seconds=jitter_seconds,
         drift=drift,
     )
+    if out is not None:
+        _to_file(config, out, threads=threads, as_json=as_json)
+        return
+    from fraudengine.cli import load_view
+
+    target = LoadTarget(
+        brokers=broker or "",
+        topic=topic,
+        labels_topic=labels_topic,
+        payload_format=payload.value,
+        schema_id=schema_id,
+        tps=tps,
+        skip_days=skip_days,
+        warm_days=warm_days,
+        count=count,
+        seconds=seconds,
+        malformed=malformed,
+        client=load_view.properties(client),
+    )
+    load_view.send(config, target, days=days, as_json=as_json)
+
+
+def _to_file(config: SyntheticConfig, out: Path, *, threads: int, as_json: bool) -> None:
+    import polars as pl
+
+    from fraudengine.datasets import write_history
+    from fraudengine.datasets.synthetic import generate_batches
+
     batches = []
     with progress(shown=not as_json) as report:
         for day, batch in enumerate(generate_batches(config, threads=threads), start=1):
             batches.append(batch)
-            report("generating days", day, days)
+            report("generating days", day, config.days)
     history = pl.concat(batches)
     write_history(history, out)
     frauds = int(history["is_fraud"].sum())

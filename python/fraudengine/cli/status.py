@@ -62,7 +62,7 @@ def rows(told: dict[str, Any], rate: float | None) -> list[tuple[str, str]]:
         ("model", f"{told['bundle']} ({told['model']})"),
         ("decisions", f"{told['decisions']:,}"),
         ("approve / review / block", f"{told['approve']:,} / {told['review']:,} / {told['block']:,}"),
-        ("behind (records)", f"{told['lag']:,}"),
+        ("behind (records)", "not known yet" if told["lag"] is None else f"{told['lag']:,}"),
         ("latency p50 / p95 / p99, at most", " / ".join(_millis(each) for each in latency)),
         ("repeated / late / coarse windows", f"{told['duplicates']:,} / {told['late']:,} / {told['approximate']:,}"),
         ("labels / waiting", f"{told['labels']:,} / {told['labels_pending']:,}"),

@@ -8,9 +8,9 @@ fields of several transactions belong together, not by one of them.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -74,6 +74,12 @@ class SyntheticConfig:
     jitter_seconds: float = 0.0
     drift: float = 0.0
 
+    def native(self) -> dict[str, Any]:
+        """Return the settings as the native generator takes them, the start in microseconds since 1970."""
+        start = self.start if self.start.tzinfo else self.start.replace(tzinfo=UTC)
+        settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "start"}
+        return settings | {"start_micros": (start - _EPOCH).days * 86_400_000_000}
+
 
 def generate_batches(config: SyntheticConfig, *, threads: int = 0) -> Iterator[pl.DataFrame]:
     """Yield a history day by day, in the order in which its records arrive.
@@ -98,24 +104,7 @@ def generate_batches(config: SyntheticConfig, *, threads: int = 0) -> Iterator[p
         A setting is outside its range; the message names it.
 
     """
-    start = config.start if config.start.tzinfo else config.start.replace(tzinfo=UTC)
-    stream = _native.SyntheticStream(
-        seed=config.seed,
-        customers=config.customers,
-        merchants=config.merchants,
-        days=config.days,
-        start_micros=(start - _EPOCH).days * 86_400_000_000,
-        daily_mean=config.daily_mean,
-        fraud_rate=config.fraud_rate,
-        label_delay_hours=config.label_delay_hours,
-        label_noise=config.label_noise,
-        duplicate_rate=config.duplicate_rate,
-        late_rate=config.late_rate,
-        late_seconds_max=config.late_seconds_max,
-        jitter_seconds=config.jitter_seconds,
-        drift=config.drift,
-        threads=threads or os.cpu_count() or 1,
-    )
+    stream = _native.SyntheticStream(**config.native(), threads=threads or os.cpu_count() or 1)
     while (batch := stream.next_day()) is not None:
         yield pl.DataFrame(batch)
 

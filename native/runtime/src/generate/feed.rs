@@ -116,7 +116,9 @@ impl<'a> Feed<'a> {
         for day in 0..config.days {
             let rows = arrivals.next_day(world.day(day));
             if !self.settings.labels_topic.is_empty() {
-                rows.iter().for_each(|row| waiting.add(row));
+                for row in &rows {
+                    waiting.add(row);
+                }
             }
             let labels = waiting.take(first_day + i64::from(day));
             if day >= self.settings.skip_days && self.day(day, &rows, &labels).is_err() {

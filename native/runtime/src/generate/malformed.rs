@@ -149,7 +149,7 @@ impl Spoiler {
         let write = |raw: &RawTransaction<'_>, out: &mut Vec<u8>| record::transaction(format, raw, out);
         match defect {
             Defect::Flipped | Defect::Cut | Defect::Inserted | Defect::NotUtf8 => {
-                self.damage(defect, raw, out)
+                self.damage(defect, raw, out);
             }
             Defect::Nested if json => {
                 out.extend_from_slice(b"{\"x\":");
@@ -161,7 +161,7 @@ impl Spoiler {
                 out.extend([0x9b, 0x06].repeat(2_000));
             }
             Defect::HugeNumber if json => {
-                out.extend_from_slice(b"{\"transaction_id\":\"x\",\"amount_minor\":1e400}")
+                out.extend_from_slice(b"{\"transaction_id\":\"x\",\"amount_minor\":1e400}");
             }
             Defect::HugeNumber => write(&RawTransaction { amount_minor: Some(i64::MAX), ..*raw }, out),
             Defect::NotANumber => {
@@ -180,13 +180,13 @@ impl Spoiler {
                 out.extend([1 + self.below(7) as u8, 0, 0, 0, 7]);
                 record::transaction(self.format, raw, out);
             }
-            Defect::FramingOnly => out.extend_from_slice(&[0; 6][..1 + self.below(5)]),
+            Defect::FramingOnly => out.extend_from_slice(&[0; 5][..=self.below(5)]),
             Defect::CardNumber => {
                 let number = card_number(self.random());
                 record::transaction(self.format, &RawTransaction { card_id: Some(&number), ..*raw }, out);
             }
             Defect::WrongType if json => {
-                out.extend_from_slice(b"{\"transaction_id\":\"x\",\"amount_minor\":\"12\"}")
+                out.extend_from_slice(b"{\"transaction_id\":\"x\",\"amount_minor\":\"12\"}");
             }
             Defect::WrongType => {
                 write(raw, out);

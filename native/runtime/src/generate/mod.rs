@@ -21,6 +21,7 @@ pub use settings::{LoadError, LoadSettings};
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use progress::Progress;
 
@@ -32,6 +33,7 @@ use progress::Progress;
 #[derive(Debug)]
 pub struct Load {
     progress: Arc<Progress>,
+    /// Taken when dropped.
     sender: Option<JoinHandle<()>>,
 }
 
@@ -62,9 +64,9 @@ impl Load {
         self.progress.stop();
     }
 
-    /// Whether everything was sent (or stopped) and flushed.
-    pub fn is_finished(&self) -> bool {
-        self.sender.as_ref().is_none_or(JoinHandle::is_finished)
+    /// Waits until everything was sent (or stopped) and flushed, or the time is over; whether it is so.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        self.progress.wait(timeout)
     }
 }
 

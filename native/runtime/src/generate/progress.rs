@@ -1,7 +1,8 @@
 //! How far a load is: counters that one thread writes and any other reads.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 /// What a load is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +95,8 @@ pub(super) struct Progress {
     pub late_micros: AtomicU64,
     pub late_micros_max: AtomicU64,
     error: Mutex<Option<String>>,
+    done: Mutex<bool>,
+    is_done: Condvar,
 }
 
 impl Progress {
@@ -107,6 +110,17 @@ impl Progress {
 
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);
+        if phase == Phase::Done {
+            *self.done.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            self.is_done.notify_all();
+        }
+    }
+
+    /// Waits until the load is done, or the time is over; whether it is done.
+    pub(super) fn wait(&self, timeout: Duration) -> bool {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.is_done.wait_timeout_while(done, timeout, |done| !*done);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -170,6 +184,17 @@ mod tests {
         assert_eq!((report.acked, report.failed, report.phase), (100, 1, Phase::Sending));
         assert!((report.rate - 30.0).abs() < 1e-9, "the warm-up does not count: {}", report.rate);
         assert_eq!(report.error.as_deref(), Some("topic: gone"));
+    }
+
+    #[test]
+    fn whoever_waits_learns_of_the_end() {
+        let progress = Progress::default();
+        assert!(!progress.wait(Duration::ZERO));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| progress.wait(Duration::from_secs(60)));
+            progress.enter(Phase::Done);
+            assert!(waiting.join().unwrap());
+        });
     }
 
     #[test]

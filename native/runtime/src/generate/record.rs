@@ -23,14 +23,18 @@ impl Texts {
         self.ends[0] = out.len();
         text::customer(row.customer, out);
         self.ends[1] = out.len();
-        let optional: [(u64, fn(u64, &mut Vec<u8>)); 3] =
-            [(row.card, text::card), (row.device, text::device), (row.ip, text::ip)];
-        for (at, (number, write)) in optional.into_iter().enumerate() {
-            if number != 0 {
-                write(number, out);
-            }
-            self.ends[2 + at] = out.len();
+        if row.card != 0 {
+            text::card(row.card, out);
         }
+        self.ends[2] = out.len();
+        if row.device != 0 {
+            text::device(row.device, out);
+        }
+        self.ends[3] = out.len();
+        if row.ip != 0 {
+            text::ip(row.ip, out);
+        }
+        self.ends[4] = out.len();
         text::merchant(row.merchant, out);
         self.ends[5] = out.len();
     }

@@ -208,7 +208,7 @@ impl<'a> Sending<'a> {
                 self.look_around();
                 std::thread::sleep(wait.min(NAP));
             } else if self.settings.tps > 0.0 {
-                let late = (elapsed - turn).as_micros() as u64;
+                let late = elapsed.saturating_sub(turn).as_micros() as u64;
                 self.progress.late_micros.store(late, Ordering::Relaxed);
                 self.progress.late_micros_max.fetch_max(late, Ordering::Relaxed);
             }

@@ -218,6 +218,7 @@ fn decide(shared: &Arc<Shared>, seat: &Seat) -> Result<(), StreamError> {
     let settings = &shared.settings;
     // Never 0, which would be no owner.
     let owner = (now_micros() as u64) << 16 | u64::from(std::process::id() & 0xFFFF) | 1;
+    shared.metrics.lag.store(-1, Relaxed);
     let run = Run::start(settings, &shared.model, &shared.metrics, owner)?;
     let sinks = Sinks::start(settings, &shared.metrics)?;
     shared.enter(Phase::Running, None);
@@ -250,7 +251,11 @@ struct LagGauge<'a> {
 
 impl<'a> LagGauge<'a> {
     fn new(settings: &'a Settings) -> Result<Self, StreamError> {
-        Ok(Self { settings, questions: Consumer::idle(&settings.kafka)?, last: Instant::now() })
+        Ok(Self {
+            settings,
+            questions: Consumer::idle(&settings.kafka)?,
+            last: Instant::now() - EVERY_SECOND,
+        })
     }
 
     fn look(&mut self, run: &Run, seat: &Seat, metrics: &Metrics) {
