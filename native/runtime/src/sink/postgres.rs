@@ -44,7 +44,7 @@ struct Target {
 
 impl Target {
     fn staging(&self) -> String {
-        format!("CREATE TEMP TABLE IF NOT EXISTS {0}_staging (LIKE {0}) ON COMMIT DELETE ROWS", self.table)
+        format!("CREATE TEMP TABLE IF NOT EXISTS {0}_staging (LIKE {0} INCLUDING DEFAULTS) ON COMMIT DELETE ROWS", self.table)
     }
 
     fn copy(&self, suffix: &str) -> String {
