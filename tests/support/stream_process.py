@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from fraudengine.errors import StreamError
+from fraudengine.services.processes import Process
 from fraudengine.streaming.client import OperatorClient
 
 __all__ = ["StreamUnderTest", "eventually"]
@@ -106,6 +107,20 @@ class StreamUnderTest:
         """End it as a power cut would: SIGKILL, nothing is flushed."""
         self.process.kill()
         self.process.wait(30)
+
+    def pause(self) -> None:
+        """Stop it where it is, as a machine that hangs does."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def resident_bytes(self) -> int:
+        """Return the memory that it holds of the machine's."""
+        held = Process(self.process.pid, "").resident_bytes()
+        assert held is not None
+        return held
 
     def stop(self, seconds: float = 60) -> int:
         """End it in order; return its exit code."""

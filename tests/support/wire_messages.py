@@ -20,7 +20,16 @@ from grpc_tools import protoc
 
 from fraudengine.schema import CHANNELS, COLUMNS
 
-__all__ = ["label_bytes", "message", "produce", "read_topic", "transaction_bytes", "valid_records"]
+__all__ = [
+    "by_source",
+    "label_bytes",
+    "message",
+    "produce",
+    "read_all",
+    "read_topic",
+    "transaction_bytes",
+    "valid_records",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -74,8 +83,7 @@ def label_bytes(frame: pl.DataFrame) -> Iterator[bytes]:
     same = [
         column
         for column in _TRANSACTION
-        if column.name in known.columns
-        and column.proto_name in make.DESCRIPTOR.fields_by_name
+        if column.name in known.columns and column.proto_name in make.DESCRIPTOR.fields_by_name
     ]
     for row in _rows(known):
         told = {column.proto_name: row[column.name] for column in same if row[column.name] is not None}
@@ -85,7 +93,14 @@ def label_bytes(frame: pl.DataFrame) -> Iterator[bytes]:
 
 def produce(brokers: str, topic: str, records: Iterable[tuple[int, str | None, bytes]]) -> int:
     """Send (partition, key, value) in their order and wait until the broker has them all; return how many."""
-    producer = Producer({"bootstrap.servers": brokers, "enable.idempotence": True, "linger.ms": 5})
+    producer = Producer(
+        {
+            "bootstrap.servers": brokers,
+            "enable.idempotence": True,
+            "linger.ms": 5,
+            "message.max.bytes": 1_048_588,
+        }
+    )
     failed: list[Any] = []
 
     def delivered(error: Any, _message: Any) -> None:
@@ -128,6 +143,32 @@ def read_topic(brokers: str, topic: str, kind: str) -> list[tuple[int, Any]]:
                     found.append((offset, make.FromString(record.value())))
                 next_offset = offset + 1
         return found
+    finally:
+        consumer.close()
+
+
+def read_all(brokers: str, topic: str) -> Iterator[tuple[int, int, bytes]]:
+    """Yield partition, offset and value of every record of a topic that is there now."""
+    consumer = Consumer(
+        {"bootstrap.servers": brokers, "group.id": f"read-{uuid4().hex}", "enable.auto.commit": False}
+    )
+    try:
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        ends = {
+            number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
+            for number in partitions
+        }
+        consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
+        left = {number for number, end in ends.items() if end > 0}
+        while left:
+            for record in consumer.consume(1000, timeout=5.0):
+                assert record.error() is None, record.error()
+                partition, offset = record.partition(), record.offset()
+                assert partition is not None
+                assert offset is not None
+                yield partition, offset, record.value() or b""
+                if offset + 1 >= ends[partition]:
+                    left.discard(partition)
     finally:
         consumer.close()
 

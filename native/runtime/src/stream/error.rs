@@ -33,6 +33,15 @@ pub enum StreamError {
         /// Offset of the other process's marker.
         marker: i64,
     },
+    /// Somebody else has written to a topic that only the process with the seat writes to. If it was a marker,
+    /// readers ignore what this run has written since: it must begin again, with a marker of its own.
+    #[error("another process has written to {topic} at offset {offset} since this one took over")]
+    Intruder {
+        /// The topic.
+        topic: String,
+        /// Where this run's next record would have stood.
+        offset: i64,
+    },
     /// A file could not be read or written.
     #[error("{path}: {error}")]
     File {
@@ -73,7 +82,7 @@ impl StreamError {
             Self::Kafka(error) => {
                 !matches!(error, KafkaError::Property { .. } | KafkaError::Partitions { .. })
             }
-            Self::Thread(_) | Self::Overtaken { .. } => true,
+            Self::Thread(_) | Self::Overtaken { .. } | Self::Intruder { .. } => true,
             Self::Settings(_)
             | Self::Snapshot { .. }
             | Self::File { .. }

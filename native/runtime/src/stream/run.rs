@@ -99,7 +99,7 @@ impl Run {
         producer.send(ALERTS, records.iter().copied())?;
         let mut sent = [0; TOPICS];
         sent[ALERTS] = records.len() as u64;
-        delivery.sent(position, sent);
+        delivery.sent_ahead(sent);
 
         let encoder = Encoder::new(settings, generations, recovered.letters_sent);
         let outlet =
@@ -115,6 +115,7 @@ impl Run {
         let decider = Decider {
             engine,
             position,
+            chunks: 0,
             label_offset,
             sources,
             model: model.clone(),

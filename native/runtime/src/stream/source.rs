@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::xxh3_64_with_secret;
 use super::StreamError;
 use super::chunk::{Chunk, Refused, Row};
 use crate::kafka::{Consumer, KafkaSettings, Message, Polled, Position};
+use crate::limits::RAW_BYTES_MAX;
 use crate::metrics::{Metrics, Stage};
 use crate::payload::{Format, Scratch, decode_label, decode_transaction, encode, message as unframed};
 use crate::settings::Settings;
@@ -144,7 +145,7 @@ impl Reader {
             detail,
             length: message.value.len() as u32,
             keyed_hash: xxh3_64_with_secret(message.value, &self.hash_secret),
-            raw: self.keep_raw.then(|| message.value.to_vec()),
+            raw: self.keep_raw.then(|| message.value[..message.value.len().min(RAW_BYTES_MAX)].to_vec()),
         }
     }
 }
