@@ -2,7 +2,7 @@
 //! per record of the sink's thread and of the server's process, which must run on this machine.
 //!
 //! `cargo test -p fraudengine-runtime --test sinks_cost -- --ignored --nocapture`, with the addresses of
-//! `sink_support` in the environment and, if wanted, `FRAUDENGINE_TEST_RECORDS`.
+//! `sink_support` in the environment and, if wanted, `FRAUDENGINE_TEST_RECORDS` and `FRAUDENGINE_TEST_SQL`.
 
 mod sink_support;
 
@@ -41,7 +41,22 @@ fn records() -> u64 {
 #[ignore = "a measurement"]
 fn postgres() {
     let (database, mut log) = (Database::new(), Log::new());
-    log.decide(0..records());
+    // Further statements, to see what an index would cost.
+    if let Ok(statements) = std::env::var("FRAUDENGINE_TEST_SQL") {
+        let stop = Stop::default();
+        let handle = spawn_postgres(&database.settings(), &log.settings, &stop).unwrap();
+        reach(&handle, log.flush());
+        stop.set();
+        handle.join();
+        database.client().batch_execute(&statements).unwrap();
+    }
+    for number in 0..records() {
+        let mut record = log.decision(number);
+        // Random ids: the dear case for an index on them.
+        let id = format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        record.transaction.as_mut().unwrap().transaction_id = id;
+        log.append(&record);
+    }
     let end = log.flush();
     let stop = Stop::default();
     let settings = PostgresSettings { batch_rows: 5_000, batch_wait_ms: 200, ..database.settings() };
