@@ -260,7 +260,8 @@ impl Outlet {
             match chunks.recv_timeout(IDLE) {
                 Ok(chunk) => {
                     if !self.send(&chunk, abandon)? {
-                        return Ok(self.producer.abandon());
+                        self.producer.abandon();
+                        return Ok(());
                     }
                     // The source may be gone already; then nobody needs the chunk.
                     let _ = empty.try_send(chunk);
@@ -274,14 +275,16 @@ impl Outlet {
             }
             while self.delivery.in_flight() >= self.in_flight_max {
                 if abandon.is_set() {
-                    return Ok(self.producer.abandon());
+                    self.producer.abandon();
+                    return Ok(());
                 }
                 self.acknowledge(ACKNOWLEDGE_MS)?;
             }
         }
         while self.delivery.outstanding() > 0 {
             if abandon.is_set() {
-                return Ok(self.producer.abandon());
+                self.producer.abandon();
+                return Ok(());
             }
             self.acknowledge(ACKNOWLEDGE_MS)?;
         }

@@ -11,7 +11,7 @@
 //! 5. Go on with the transactions behind the last recorded ones.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fraudengine_core::Engine;
@@ -149,7 +149,7 @@ pub fn recover(settings: &Settings, generations: [i64; TOPICS]) -> Result<Recove
     };
     let stands = fraudengine_core::Stands::all_at(0);
     let loaded = Loaded { header: start, engine, stands };
-    from_loaded(settings, loaded, PathBuf::new(), generations, &questions)
+    from_loaded(settings, loaded, Path::new(""), generations, &questions)
 }
 
 fn first_offset(questions: &Consumer, topic: &str) -> Result<i64, StreamError> {
@@ -158,7 +158,7 @@ fn first_offset(questions: &Consumer, topic: &str) -> Result<i64, StreamError> {
 
 fn from_snapshot(
     settings: &Settings,
-    path: &std::path::Path,
+    path: &Path,
     generations: [i64; TOPICS],
     log_start: i64,
     questions: &Consumer,
@@ -182,13 +182,13 @@ fn from_snapshot(
         };
         return Err(StreamError::Snapshot { path: path.to_owned(), error });
     }
-    from_loaded(settings, loaded, path.to_owned(), generations, questions)
+    from_loaded(settings, loaded, path, generations, questions)
 }
 
 fn from_loaded(
     settings: &Settings,
     loaded: Loaded,
-    path: PathBuf,
+    path: &Path,
     generations: [i64; TOPICS],
     questions: &Consumer,
 ) -> Result<Recovered, StreamError> {
@@ -200,12 +200,12 @@ fn from_loaded(
     let topic = &settings.kafka.decisions_topic;
     let [start, ..] = header.offsets;
     read_log(settings, topic, start, generations[DECISIONS], |offset, value| {
-        let record = decision(value).map_err(|error| foreign(topic, offset, error))?;
+        let record = decision(value).map_err(|error| foreign(topic, offset, &error))?;
         if record.is_marker() {
             rule.marker(offset);
             let verdict = judge(header.generations[DECISIONS], start, header.end_offset, 0, Some(offset));
             return match verdict {
-                Verdict::Overtaken => Err(StreamError::Overtaken { path: path.clone(), marker: offset }),
+                Verdict::Overtaken => Err(StreamError::Overtaken { path: path.to_owned(), marker: offset }),
                 Verdict::Good | Verdict::TooOld => Ok(()),
             };
         }
@@ -219,7 +219,7 @@ fn from_loaded(
         header.generations[DEAD_LETTERS],
     )?;
     let mut recovered = rebuild.finish(generations);
-    recovered.sources = complete_sources(settings, questions, recovered.sources, recovered.position)?;
+    recovered.sources = complete_sources(settings, questions, &recovered.sources, recovered.position)?;
     recovered.letters_sent = letters
         .into_iter()
         .filter(|&(is_label, partition, offset)| {
@@ -234,7 +234,7 @@ fn from_loaded(
     Ok(recovered)
 }
 
-fn foreign(topic: &str, offset: i64, reason: impl ToString) -> StreamError {
+fn foreign(topic: &str, offset: i64, reason: &impl ToString) -> StreamError {
     StreamError::ForeignRecord { topic: topic.to_owned(), offset, reason: reason.to_string() }
 }
 
@@ -280,7 +280,7 @@ fn read_alerts(
     let mut sent = HashSet::new();
     let mut rule = GenerationRule::resume(generation);
     read_log(settings, topic, from, until, |offset, value| {
-        let record = decision(value).map_err(|error| foreign(topic, offset, error))?;
+        let record = decision(value).map_err(|error| foreign(topic, offset, &error))?;
         if record.is_marker() {
             rule.marker(offset);
         } else if rule.admits(record.generation) {
@@ -301,7 +301,7 @@ fn read_letters(
     let mut sent = HashSet::new();
     let mut rule = GenerationRule::resume(generation);
     read_log(settings, topic, from, until, |offset, value| {
-        let letter = wire::DeadLetter::decode(value).map_err(|error| foreign(topic, offset, error))?;
+        let letter = wire::DeadLetter::decode(value).map_err(|error| foreign(topic, offset, &error))?;
         if letter.owner != 0 {
             rule.marker(offset);
         } else if rule.admits(letter.generation) {
@@ -317,7 +317,7 @@ fn read_letters(
 fn complete_sources(
     settings: &Settings,
     questions: &Consumer,
-    recorded: Vec<i64>,
+    recorded: &[i64],
     position: u64,
 ) -> Result<Vec<i64>, StreamError> {
     let topic = &settings.kafka.transactions_topic;
@@ -333,14 +333,13 @@ fn complete_sources(
     let mut sources = Vec::with_capacity(partitions);
     for partition in 0..partitions {
         let known = recorded.get(partition).copied().filter(|&offset| offset >= 0);
-        sources.push(match known {
-            Some(offset) => offset,
-            None => {
-                let (low, high) = questions.handle().watermarks(topic, partition as i32, CALL_TIMEOUT_MS)?;
-                let latest = settings.kafka.start == StartFrom::Latest && position == 0;
-                if latest { high } else { low }
-            }
-        });
+        if let Some(offset) = known {
+            sources.push(offset);
+            continue;
+        }
+        let (low, high) = questions.handle().watermarks(topic, partition as i32, CALL_TIMEOUT_MS)?;
+        let latest = settings.kafka.start == StartFrom::Latest && position == 0;
+        sources.push(if latest { high } else { low });
     }
     Ok(sources)
 }

@@ -246,23 +246,19 @@ fn decide(shared: &Arc<Shared>, seat: &Seat) -> Result<(), StreamError> {
 struct LagGauge<'a> {
     settings: &'a Settings,
     questions: Consumer,
-    last: Instant,
+    last: Option<Instant>,
 }
 
 impl<'a> LagGauge<'a> {
     fn new(settings: &'a Settings) -> Result<Self, StreamError> {
-        Ok(Self {
-            settings,
-            questions: Consumer::idle(&settings.kafka)?,
-            last: Instant::now() - EVERY_SECOND,
-        })
+        Ok(Self { settings, questions: Consumer::idle(&settings.kafka)?, last: None })
     }
 
     fn look(&mut self, run: &Run, seat: &Seat, metrics: &Metrics) {
-        if self.last.elapsed() < EVERY_SECOND {
+        if self.last.is_some_and(|last| last.elapsed() < EVERY_SECOND) {
             return;
         }
-        self.last = Instant::now();
+        self.last = Some(Instant::now());
         let positions = source_positions(self.settings, &run.progress());
         let ends = positions.iter().map(|at| {
             self.questions.handle().watermarks(&at.topic, at.partition, 200).map(|(_, high)| high - at.offset)
