@@ -329,7 +329,7 @@ def sustained(bench: Bench) -> dict[str, Any]:
         ).fetchone() or (0, 0)
     return {
         "wanted per second": tps,
-        "sent per second": round(report.transactions / sent_seconds),
+        "sent per second": round(report.rate),
         "sent": report.transactions,
         "decided": len(sources),
         "decided twice": len(sources) - len(set(sources)),
