@@ -209,6 +209,10 @@ fn from_loaded(
                 Verdict::Good | Verdict::TooOld => Ok(()),
             };
         }
+        if record.generation > rule.highest() && !path.as_os_str().is_empty() {
+            // Its marker lies before the snapshot's place: the snapshot was copied from a state that nobody heard.
+            return Err(StreamError::Overtaken { path: path.clone(), marker: record.generation });
+        }
         if rule.admits(record.generation) { rebuild.take(offset, &record, value) } else { Ok(()) }
     })?;
     rebuild.flush()?;
@@ -236,6 +240,20 @@ fn from_loaded(
 
 fn foreign(topic: &str, offset: i64, reason: &impl ToString) -> StreamError {
     StreamError::ForeignRecord { topic: topic.to_owned(), offset, reason: reason.to_string() }
+}
+
+/// Looks at what others have written between our own records of an output topic: a replaced process whose last
+/// records come late does no harm, a marker makes readers ignore us ([`StreamError::Intruder`]).
+pub fn refuse_markers(settings: &Settings, topic: usize, from: i64, until: i64) -> Result<(), StreamError> {
+    let name = output_topics(settings)[topic];
+    read_log(settings, name, from, until, |offset, value| {
+        let is_marker = if topic == DEAD_LETTERS {
+            wire::DeadLetter::decode(value).map_err(|error| foreign(name, offset, error))?.owner != 0
+        } else {
+            decision(value).map_err(|error| foreign(name, offset, error))?.is_marker()
+        };
+        if is_marker { Err(StreamError::Intruder { topic: name.to_owned(), offset }) } else { Ok(()) }
+    })
 }
 
 /// Reads one of our topics from an offset up to (not including) our marker.

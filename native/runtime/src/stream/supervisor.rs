@@ -187,12 +187,13 @@ fn wait(shared: &Shared, time: Duration) {
 /// One membership of the group: from joining it to leaving it.
 fn turn(shared: &Arc<Shared>, instance: &str) -> Result<(), StreamError> {
     let seat = Seat::join(&shared.settings.kafka, instance)?;
+    let joined = Instant::now();
     loop {
         match seat.state() {
             SeatState::StandingBy if shared.stop.is_set() => return Ok(()),
             SeatState::StandingBy => {
                 let phase = shared.lock().0;
-                if phase != Phase::Retrying {
+                if phase != Phase::Retrying || joined.elapsed() >= RETRY_MAX {
                     shared.enter(Phase::StandingBy, None);
                 }
                 seat.wait_while(&SeatState::StandingBy, TICK);
