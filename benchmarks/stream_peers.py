@@ -21,7 +21,7 @@ FEATURES = 4
 def python_loop(kafka: KafkaSettings, count: int) -> float:
     """Return transactions a second: consume, parse, four features by customer, batched XGBoost; nothing sent.
 
-    The booster has the size of the bundle's (200 trees of depth 6) and is trained on noise over four features:
+    The booster has the size of the bundle (200 trees of depth 6) and is trained on noise over four features:
     what it says does not matter here, what it costs does.
     """
     generator = np.random.default_rng(1)

@@ -39,7 +39,7 @@ class Topics:
     names: dict[str, str]
     folder: Path
 
-    def settings(self, state: str = "state", **more: object) -> dict[str, object]:
+    def settings(self, state: str = "state", /, **more: object) -> dict[str, object]:
         """Return settings of a stream over these topics; `more` is written with two underscores for a dot."""
         return {
             "kafka.brokers": self.brokers,
@@ -51,7 +51,7 @@ class Topics:
             **{name.replace("__", "."): value for name, value in more.items()},
         }
 
-    def stream(self, bundle: Path, state: str = "state", **more: object) -> StreamUnderTest:
+    def stream(self, bundle: Path, state: str = "state", /, **more: object) -> StreamUnderTest:
         """Start a stream over these topics."""
         return StreamUnderTest(bundle, self.settings(state, **more), self.folder / f"{state}-process")
 

@@ -211,7 +211,7 @@ fn from_loaded(
         }
         if record.generation > rule.highest() && !path.as_os_str().is_empty() {
             // Its marker lies before the snapshot's place: the snapshot was copied from a state that nobody heard.
-            return Err(StreamError::Overtaken { path: path.clone(), marker: record.generation });
+            return Err(StreamError::Overtaken { path: path.to_owned(), marker: record.generation });
         }
         if rule.admits(record.generation) { rebuild.take(offset, &record, value) } else { Ok(()) }
     })?;
@@ -248,9 +248,9 @@ pub fn refuse_markers(settings: &Settings, topic: usize, from: i64, until: i64) 
     let name = output_topics(settings)[topic];
     read_log(settings, name, from, until, |offset, value| {
         let is_marker = if topic == DEAD_LETTERS {
-            wire::DeadLetter::decode(value).map_err(|error| foreign(name, offset, error))?.owner != 0
+            wire::DeadLetter::decode(value).map_err(|error| foreign(name, offset, &error))?.owner != 0
         } else {
-            decision(value).map_err(|error| foreign(name, offset, error))?.is_marker()
+            decision(value).map_err(|error| foreign(name, offset, &error))?.is_marker()
         };
         if is_marker { Err(StreamError::Intruder { topic: name.to_owned(), offset }) } else { Ok(()) }
     })
