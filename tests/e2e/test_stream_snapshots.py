@@ -53,9 +53,7 @@ def test_a_damaged_snapshot_costs_time_and_nothing_else(
                 sent += topics.send(history[step * part : (step + 1) * part], labels=False)
                 log.await_count(sent, 60)
                 published = stream.status()["snapshots"]
-                stream.await_status(
-                    lambda told, published=published: told["snapshots"] >= published + 2, 30, "snapshots"
-                )
+                stream.await_snapshots(published + 2, 30)
             stream.kill()
         snapshots = sorted((topics.folder / "state").glob("state-*.snapshot"))
         assert len(snapshots) == 3

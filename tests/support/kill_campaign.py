@@ -64,11 +64,7 @@ def run(campaign: Campaign, topics: Topics, bundle: Path, history: pl.DataFrame)
                     stream.await_status(lambda told: told["phase"] != "standing_by", 60, "a start")
                 else:
                     goal = campaign.draws.randrange(100, int(3 * campaign.rate))
-                    stream.await_status(
-                        lambda told, goal=goal: told["delivered"] >= goal or told["lag"] == 0,
-                        60,
-                        f"{goal} decisions",
-                    )
+                    stream.await_progress(goal, 60)
                 recovered.append(stream.status()["recovered"])
                 stream.kill()
                 kills += 1
