@@ -2,12 +2,12 @@
 
 Three jobs, each with its own topics on a broker started for it:
 
-- `throughput`: a topic loaded before; the stream (databases off) beside a bare drain of the same topic and a plain
-  Python loop (confluent-kafka, orjson, batched XGBoost, four features, nothing sent), taking turns.
+- `throughput`: a topic loaded before; the stream (databases off) beside a bare drain of the same topic and a
+  plain Python loop (confluent-kafka, orjson, batched XGBoost, four features, nothing sent), taking turns.
 - `sustained`: generator, broker, stream, PostgreSQL and Redis together at a steady rate; at the end every
   transaction is looked for in the log and in PostgreSQL.
-- `latency`: a steady open-loop rate; from the broker's time of a transaction to the broker's time of its decision,
-  beside a bare consume-and-produce echo of the same topic in the same run.
+- `latency`: a steady open-loop rate; from the broker's time of a transaction to the broker's time of its
+  decision, beside a bare consume-and-produce echo of the same topic in the same run.
 
 A regression in `throughput` means that a transaction costs more; in `latency`, that it waits somewhere.
 """
@@ -30,15 +30,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from confluent_kafka import Consumer, TopicPartition
-from machine import facts, save
-from stream_peers import python_loop
 
 from fraudengine import config, services
-from fraudengine.datasets.load import LoadTarget, days_needed, start_load
+from fraudengine.datasets.load import Load, LoadTarget, days_needed, start_load
 from fraudengine.datasets.synthetic import SyntheticConfig, generate
 from fraudengine.services.topics import create_topics
 from fraudengine.streaming.client import OperatorClient
 from fraudengine.training import TrainOptions, train
+from machine import facts, save
+from stream_peers import python_loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,7 @@ class Bench:
         create_topics(settings.kafka)
         return settings
 
-    def load(self, settings: config.Settings, **target: Any) -> Any:
+    def load(self, settings: config.Settings, **target: Any) -> Load:  # noqa: ANN401 - fields of LoadTarget
         """Start to send synthetic transactions to the topics of the settings."""
         history = SyntheticConfig(customers=self.arguments.customers, merchants=self.arguments.customers // 5)
         wanted = LoadTarget(
@@ -86,7 +86,7 @@ class Bench:
     def stream(self, settings: config.Settings, *, databases: bool) -> Iterator[tuple[OperatorClient, int]]:
         """Run a stream; yield its client and process id."""
         wanted = {
-            **{f"kafka.{key}": value for key, value in settings.kafka.model_dump().items() if key != "client"},
+            **{f"kafka.{key}": value for key, value in settings.kafka if key != "client"},
             "engine.threads": settings.engine.threads,
             "state.folder": settings.state.folder,
             "postgres.enabled": databases,
@@ -176,7 +176,9 @@ def throughput(bench: Bench) -> dict[str, Any]:
         told = json.loads(drained.stdout)
         rounds["bare drain"].append(told["records"] / told["seconds"])
         own = bench.topics(f"turn{turn}")
-        names = {"transactions_topic": loaded.kafka.transactions_topic, "labels_topic": loaded.kafka.labels_topic}
+        names = {
+            f"{topic}_topic": getattr(loaded.kafka, f"{topic}_topic") for topic in ("transactions", "labels")
+        }
         settings = own.model_copy(update={"kafka": own.kafka.model_copy(update=names)})
         with bench.stream(settings, databases=False) as (client, pid):
             measured = until(client, count, pid)
@@ -189,7 +191,7 @@ def throughput(bench: Bench) -> dict[str, Any]:
     if arguments.python:
         peer = bench.topics("json")
         bench.load(peer, tps=0, count=200_000, payload_format="json").wait(600)
-        result["python loop"] = python_loop(peer.kafka, bench.bundle, 200_000)
+        result["python loop"] = python_loop(peer.kafka, 200_000)
         result["stream / python loop"] = told["stream"] / result["python loop"]
     return result
 
@@ -306,7 +308,7 @@ def sustained(bench: Bench) -> dict[str, Any]:
             print(f"{load.report().rate:,.0f}/s sent, lag {told['lag']}, sinks {sinks}", file=sys.stderr)
         report = load.report()
         sent_seconds = time.perf_counter() - begin
-        while (told := client.status())["lag"] != 0 or told["in_flight"] or told["decisions"] < report.transactions:
+        while (told := client.status())["lag"] != 0 or told["in_flight"]:
             time.sleep(0.1)
         decided_seconds = time.perf_counter() - begin
         while any(sink["lag"] for sink in client.status()["sinks"].values()):
@@ -327,11 +329,13 @@ def sustained(bench: Bench) -> dict[str, Any]:
         ).fetchone() or (0, 0)
     return {
         "wanted per second": tps,
-        "sent per second": round(report.transactions / sent_seconds),
+        "sent per second": round(report.rate),
         "sent": report.transactions,
         "decided": len(sources),
         "decided twice": len(sources) - len(set(sources)),
-        "seconds: sent, decided, written": [round(each, 1) for each in (sent_seconds, decided_seconds, written_seconds)],
+        "seconds until sent": round(sent_seconds, 1),
+        "seconds until decided": round(decided_seconds, 1),
+        "seconds until written": round(written_seconds, 1),
         "rows in postgres": rows,
         "distinct ids in postgres": distinct,
         "stream cpu us per transaction": round(used / max(1, len(sources)) * 1e6, 2),
@@ -343,7 +347,8 @@ def sustained(bench: Bench) -> dict[str, Any]:
 
 def main() -> None:
     """Run one job."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("job", choices=["throughput", "latency", "sustained"])
     parser.add_argument("--customers", type=int, default=10_000)
     parser.add_argument("--count", type=int, default=3_000_000, help="transactions of the loaded topic")
@@ -356,7 +361,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "benchmark")
     arguments = parser.parse_args()
     subprocess.run(
-        ["cargo", "build", "--quiet", "--release", "--locked", "-p", "fraudengine-runtime", "--example", "bare"],
+        [
+            *("cargo", "build", "--quiet", "--release", "--locked"),
+            "-p",
+            "fraudengine-runtime",
+            "--example",
+            "bare",
+        ],
         cwd=ROOT,
         check=True,
     )
@@ -371,7 +382,8 @@ def main() -> None:
         finally:
             services.down(settings.folder)
     print(json.dumps(result, indent=2))
-    save(f"stream_{arguments.job}", {"machine": before, "arguments": vars(arguments) | {"work": ""}, **result})
+    asked = {name: value for name, value in vars(arguments).items() if name != "work"}
+    save(f"stream_{arguments.job}", {"machine": before, "arguments": asked, **result})
 
 
 if __name__ == "__main__":

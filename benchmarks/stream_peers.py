@@ -13,18 +13,16 @@ import xgboost
 from confluent_kafka import Consumer, TopicPartition
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fraudengine.settings import KafkaSettings
 
 FEATURES = 4
 
 
-def python_loop(kafka: KafkaSettings, bundle: Path, count: int) -> float:
+def python_loop(kafka: KafkaSettings, count: int) -> float:
     """Return transactions a second: consume, parse, four features by customer, batched XGBoost; nothing sent.
 
-    The booster is the bundle's own size (200 trees of depth 6) trained on noise over four features: what it says
-    does not matter here, what it costs does.
+    The booster has the size of the bundle (200 trees of depth 6) and is trained on noise over four features:
+    what it says does not matter here, what it costs does.
     """
     generator = np.random.default_rng(1)
     rows = generator.normal(size=(20_000, FEATURES))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 from service_stack import Fresh
-from stream_topics import PARTITIONS, Topics
+from stream_topics import Topics, new_topics
 
 from fraudengine.datasets.synthetic import SyntheticConfig, generate
 from fraudengine.training import BoosterOptions, ForestOptions, TrainOptions, train
 
-__all__ = ["Topics"]
+__all__ = ["Topics", "new_topics"]
 
 
 @pytest.fixture(scope="session")
@@ -48,16 +47,6 @@ def bundle(history: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture
-def topics(fresh: Fresh, tmp_path: Path) -> Iterator[Topics]:
-    """Yield new topics."""
-    yield new_topics(fresh, tmp_path)
-
-
-def new_topics(fresh: Fresh, folder: Path) -> Topics:
-    """Return topics that nobody else uses."""
-    names = {
-        "transactions": fresh.topic("transactions", PARTITIONS, message_timestamp_type="LogAppendTime"),
-        **{stem: fresh.topic(stem) for stem in ("labels", "decisions", "alerts", "dead_letter")},
-        "group": fresh.name("group"),
-    }
-    return Topics(fresh.stack.kafka_brokers, names, folder)
+def topics(fresh: Fresh, tmp_path: Path) -> Topics:
+    """Return new topics."""
+    return new_topics(fresh, tmp_path)

@@ -1,4 +1,4 @@
-"""Broken records between good ones: each is told once in the dead-letter topic, and the good ones never notice.
+"""Broken records between good ones: each is told once in the dead-letter topic, and nobody else notices.
 
 20,000 by default; `FRAUDENGINE_BAD_BYTES=1000000` makes it the long run.
 """

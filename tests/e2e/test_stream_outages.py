@@ -1,6 +1,6 @@
-"""Services that go away for a while: decisions go on where they can, memory stays flat, nothing is lost or doubled.
+"""Services that go away for a while: decisions go on where they can, memory stays flat, nothing is lost.
 
-The outages here are short; `FRAUDENGINE_OUTAGE_SECONDS=60` makes them as long as `benchmarks/outages.py` does.
+The outages here are short; `FRAUDENGINE_OUTAGE_SECONDS=60` makes them as long as `benchmarks/outages.py`.
 """
 
 from __future__ import annotations

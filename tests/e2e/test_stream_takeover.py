@@ -1,4 +1,4 @@
-"""A second process takes over, however the first one went: nothing lost, nothing doubled, the same decisions."""
+"""A second process takes over, however the first one went: nothing lost, nothing doubled, all equal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .conftest import Topics
 
 SMALL_STEPS = {"state__snapshot_interval_seconds": 1, "engine__batch_max": 64, "output__in_flight_max": 1024}
 RATE = 800.0
-# The session of a process that is gone ends after 10 s; the rest is starting and recovering on a busy machine.
+# The session of a process that is gone ends after 10 s; the rest is starting and recovering when busy.
 TAKEOVER_SECONDS = 40.0
 
 

@@ -1,7 +1,7 @@
 """Outages of the services under load, of any length: what must hold during one and after it.
 
-`tests/e2e/test_stream_outages.py` runs short ones, `benchmarks/outages.py` those of a minute. Each needs services of
-its own, because it stops them.
+`tests/e2e/test_stream_outages.py` runs short ones, `benchmarks/outages.py` those of a minute. Each needs
+services of its own, because it stops them.
 """
 
 from __future__ import annotations
@@ -114,7 +114,9 @@ class Outage:
         ):
             stream.await_decisions(int(self.rate), 90)
             stream.await_status(_all_written, 60, "that the writers write")
-            yield Running(self, stream, log, load, str(settings["postgres__url"]), str(settings["redis__url"]))
+            yield Running(
+                self, stream, log, load, str(settings["postgres__url"]), str(settings["redis__url"])
+            )
 
 
 def _all_written(told: dict[str, Any]) -> bool:

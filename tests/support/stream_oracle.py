@@ -1,4 +1,4 @@
-"""What the decisions of a log must be: each record once, and decided as a replay in the log's order decides it."""
+"""What a log must hold: each record once, decided as a replay in the log's order decides it."""
 
 from __future__ import annotations
 

@@ -133,6 +133,7 @@ class StreamUnderTest:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def __enter__(self) -> Self:
+        """Return itself."""
         return self
 
     def __exit__(
@@ -141,6 +142,7 @@ class StreamUnderTest:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """End it whatever happened."""
         if self.process.poll() is None:
             self.kill()
 

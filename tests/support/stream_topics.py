@@ -14,10 +14,19 @@ from uuid import uuid4
 
 import polars as pl
 from confluent_kafka import Consumer, Producer, TopicPartition
+from service_stack import Fresh
 from stream_process import StreamUnderTest, eventually
-from wire_messages import label_bytes, message, produce, read_topic, transaction_bytes, valid_records
+from wire_messages import (
+    label_bytes,
+    message,
+    produce,
+    read_topic,
+    transaction_bytes,
+    transaction_json,
+    valid_records,
+)
 
-__all__ = ["PARTITIONS", "Follower", "PacedLoad", "Topics"]
+__all__ = ["PARTITIONS", "Follower", "PacedLoad", "Topics", "new_topics"]
 
 PARTITIONS = 3
 
@@ -30,7 +39,7 @@ class Topics:
     names: dict[str, str]
     folder: Path
 
-    def settings(self, state: str = "state", **more: object) -> dict[str, object]:
+    def settings(self, state: str = "state", /, **more: object) -> dict[str, object]:
         """Return settings of a stream over these topics; `more` is written with two underscores for a dot."""
         return {
             "kafka.brokers": self.brokers,
@@ -42,7 +51,7 @@ class Topics:
             **{name.replace("__", "."): value for name, value in more.items()},
         }
 
-    def stream(self, bundle: Path, state: str = "state", **more: object) -> StreamUnderTest:
+    def stream(self, bundle: Path, state: str = "state", /, **more: object) -> StreamUnderTest:
         """Start a stream over these topics."""
         return StreamUnderTest(bundle, self.settings(state, **more), self.folder / f"{state}-process")
 
@@ -55,6 +64,11 @@ class Topics:
         if labels:
             self.send_labels(frame)
         return produce(self.brokers, self.names["transactions"], records_of(frame))
+
+    def send_json(self, frame: pl.DataFrame) -> int:
+        """Send the transactions of a history as JSON."""
+        records = ((int(key[1:]) % PARTITIONS, key, value) for key, value in transaction_json(frame))
+        return produce(self.brokers, self.names["transactions"], records)
 
     def send_broken(self, count: int) -> int:
         """Send records that are no transactions."""
@@ -93,6 +107,16 @@ class Topics:
             yield follower
         finally:
             follower.close()
+
+
+def new_topics(fresh: Fresh, folder: Path) -> Topics:
+    """Return topics that nobody else uses."""
+    names = {
+        "transactions": fresh.topic("transactions", PARTITIONS, message_timestamp_type="LogAppendTime"),
+        **{stem: fresh.topic(stem) for stem in ("labels", "decisions", "alerts", "dead_letter")},
+        "group": fresh.name("group"),
+    }
+    return Topics(fresh.stack.kafka_brokers, names, folder)
 
 
 def records_of(frame: pl.DataFrame) -> Iterator[tuple[int, str, bytes]]:
@@ -217,6 +241,7 @@ class PacedLoad:
         return self.sent
 
     def __enter__(self) -> Self:
+        """Begin to send."""
         self._thread.start()
         return self
 
@@ -226,5 +251,6 @@ class PacedLoad:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """End it whatever happened."""
         self._stop.set()
         self._thread.join(300)

@@ -1,10 +1,11 @@
 """The messages of `proto/fraudengine/v1` as Python classes, and topics read and written with them.
 
-Compiled from the definition itself, so that the native encoders and decoders meet an independent reading of it.
+Compiled from the definition itself, so that the native encoders and decoders meet an independent reading.
 """
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -28,6 +29,7 @@ __all__ = [
     "read_all",
     "read_topic",
     "transaction_bytes",
+    "transaction_json",
     "valid_records",
 ]
 
@@ -74,6 +76,14 @@ def transaction_bytes(frame: pl.DataFrame) -> Iterator[tuple[str, bytes]]:
         if "channel" in told:
             told["channel"] = CHANNELS.index(told["channel"]) + 1
         yield row["customer_id"], make(**told).SerializeToString()
+
+
+def transaction_json(frame: pl.DataFrame) -> Iterator[tuple[str, bytes]]:
+    """Yield the customer and the JSON twin of each row of a canonical history."""
+    present = [column for column in _TRANSACTION if column.name in frame.columns]
+    for row in _rows(frame):
+        told = {column.name: row[column.name] for column in present if row[column.name] is not None}
+        yield row["customer_id"], json.dumps(told).encode()
 
 
 def label_bytes(frame: pl.DataFrame) -> Iterator[bytes]:
@@ -187,9 +197,12 @@ def valid_records(records: Iterable[tuple[int, Any]]) -> list[tuple[int, Any]]:
 
 def by_source(records: Iterable[tuple[int, Any]]) -> Mapping[tuple[int, int], Any]:
     """Return records by partition and offset of their source; two of one source are an error."""
-    found: dict[tuple[int, int], Any] = {}
-    for _, record in records:
+    found: dict[tuple[int, int], tuple[int, Any]] = {}
+    for offset, record in records:
         source = (record.source_partition, record.source_offset)
-        assert source not in found, f"two records of {source}"
-        found[source] = record
-    return found
+        assert source not in found, (
+            f"two records of {source}: at {found[source][0]} of generation {found[source][1].generation}, "
+            f"at {offset} of generation {record.generation}"
+        )
+        found[source] = (offset, record)
+    return {source: record for source, (_, record) in found.items()}

@@ -77,7 +77,8 @@ impl LogReader {
         };
         if count > 0 {
             self.next = self.consumer.message(count - 1).offset + 1;
-            self.high = self.high.max(self.next);
+            let heard = self.consumer.handle().end_heard(&self.topic, 0);
+            self.high = self.high.max(self.next).max(heard.unwrap_or(0));
             self.moved = Instant::now();
             self.patience = STALL;
             self.trouble = None;

@@ -293,8 +293,7 @@ impl Metrics {
 
     fn sink_families(&self, out: &mut String) {
         let sinks = self.sinks();
-        type Value = fn(&Status) -> f64;
-        let families: [(&str, &str, &str, Value); 6] = [
+        let families: [Family<Status, f64>; 6] = [
             ("sink_lag_records", "gauge", "Decisions not yet written.", |sink| sink.lag_records as f64),
             ("sink_lag_seconds", "gauge", "Age of the oldest of them.", |sink| sink.lag_seconds),
             ("sink_rows_total", "counter", "Rows written.", |sink| sink.rows_written as f64),
@@ -321,8 +320,7 @@ impl Metrics {
     fn sizes(&self, out: &mut String) {
         let tables = self.tables.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let Some(tables) = tables.as_ref() else { return };
-        type Value = fn(&TableStats) -> u64;
-        let families: [(&str, &str, &str, Value); 4] = [
+        let families: [Family<TableStats, u64>; 4] = [
             ("entities", "gauge", "Live entities, by kind.", |table| table.entities as u64),
             ("state_size_bytes", "gauge", "Memory of their windows.", |table| table.bytes as u64),
             ("evicted_entities_total", "counter", "Entities that made room.", |table| table.slabs.evicted),
@@ -337,6 +335,9 @@ impl Metrics {
         }
     }
 }
+
+/// Name, kind, help, and how to read the value.
+type Family<T, V> = (&'static str, &'static str, &'static str, fn(&T) -> V);
 
 fn family(page: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(page, "# HELP {name} {help}");

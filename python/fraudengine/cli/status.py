@@ -64,7 +64,10 @@ def rows(told: dict[str, Any], rate: float | None) -> list[tuple[str, str]]:
         ("approve / review / block", f"{told['approve']:,} / {told['review']:,} / {told['block']:,}"),
         ("behind (records)", "not known yet" if told["lag"] is None else f"{told['lag']:,}"),
         ("latency p50 / p95 / p99, at most", " / ".join(_millis(each) for each in latency)),
-        ("repeated / late / coarse windows", f"{told['duplicates']:,} / {told['late']:,} / {told['approximate']:,}"),
+        (
+            "repeated / late / coarse windows",
+            f"{told['duplicates']:,} / {told['late']:,} / {told['approximate']:,}",
+        ),
         ("labels / waiting", f"{told['labels']:,} / {told['labels_pending']:,}"),
         ("dead letters", f"{told['dead_letters']:,}"),
         ("newest event", _moment(newest) if newest else "none yet"),

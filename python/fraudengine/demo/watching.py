@@ -168,9 +168,9 @@ class Follower:
 
     def _all_in(self, told: dict[str, Any]) -> bool:
         """Tell whether all that was sent is decided and written to both stores."""
-        report, sinks = self._load.report(), told["sinks"]
-        written = all(sinks[name]["rows"] >= report.transactions for name in ("postgres", "redis"))
-        labelled = sinks["postgres-labels"]["rows"] >= report.labels
+        report = self._load.report()
+        written = all(_sink(told, name, "rows") >= report.transactions for name in ("postgres", "redis"))
+        labelled = _sink(told, "postgres-labels", "rows") >= report.labels
         return written and labelled and told["delivered"] >= report.transactions
 
     def _refuse_standstill(self, told: dict[str, Any], report: LoadReport) -> None:
@@ -193,7 +193,6 @@ class Follower:
     def _figures(self, stage: Stage, told: dict[str, Any], report: LoadReport) -> Figures:
         live = stage is not Stage.WARMING
         before = self._amounts[0] if live else 0
-        sinks = told["sinks"]
         return Figures(
             stage=stage,
             day=report.day,
@@ -205,10 +204,10 @@ class Follower:
             waiting=max(0, report.transactions - told["decisions"]),
             actions=_minus(_actions(told), self._base_actions),
             outcome=self._tally.refresh() if live else self._tally.outcome,
-            postgres_rows=sinks["postgres"]["rows"],
-            postgres_behind=sinks["postgres"]["lag"],
-            redis_rows=sinks["redis"]["rows"],
-            redis_behind=sinks["redis"]["lag"],
+            postgres_rows=_sink(told, "postgres", "rows"),
+            postgres_behind=_sink(told, "postgres", "lag"),
+            redis_rows=_sink(told, "redis", "rows"),
+            redis_behind=_sink(told, "redis", "lag"),
             labels=told["labels"],
             dead_letters=told["dead_letters"],
         )
@@ -220,6 +219,12 @@ class Follower:
             self._seen.popleft()
         since, before = self._seen[0]
         return (decisions - before) / (now - since) if now > since else 0.0
+
+
+def _sink(told: dict[str, Any], name: str, figure: str) -> int:
+    """Return a figure of a writer, 0 as long as it has not begun."""
+    sink = told["sinks"].get(name)
+    return int(sink[figure]) if sink else 0
 
 
 def _actions(told: dict[str, Any]) -> tuple[int, int, int]:

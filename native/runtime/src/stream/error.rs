@@ -33,13 +33,13 @@ pub enum StreamError {
         /// Offset of the other process's marker.
         marker: i64,
     },
-    /// Somebody else has written to a topic that only the process with the seat writes to. If it was a marker,
-    /// readers ignore what this run has written since: it must begin again, with a marker of its own.
-    #[error("another process has written to {topic} at offset {offset} since this one took over")]
+    /// Another process has announced itself in a topic that only the process with the seat writes to. Readers
+    /// ignore what this run has written since: it must begin again, with a marker of its own.
+    #[error("{topic}: another process has announced itself at offset {offset} since this one took over")]
     Intruder {
         /// The topic.
         topic: String,
-        /// Where this run's next record would have stood.
+        /// Offset of its marker.
         offset: i64,
     },
     /// A file could not be read or written.

@@ -22,7 +22,7 @@ use fraudengine_core::feature::catalogue;
 use super::StreamError;
 use super::chunk::{Chunk, DecidedChunk, Refused, Row};
 use super::delivery::{ALERTS, DEAD_LETTERS, DECISIONS, Delivery, TOPICS};
-use super::recovery::output_topics;
+use super::recovery;
 use crate::kafka::{Delivery as Delivered, Producer, Record};
 use crate::metrics::{Metrics, Stage};
 use crate::payload::encode::{self, Reason, Source};
@@ -213,7 +213,7 @@ pub struct Outlet {
     delivery: Arc<Delivery>,
     metrics: Arc<Metrics>,
     in_flight_max: u64,
-    topics: [String; TOPICS],
+    settings: Settings,
     /// Where the next acknowledged record of each topic must stand.
     expected: [i64; TOPICS],
     /// Position after the last acknowledged decision.
@@ -236,7 +236,7 @@ impl Outlet {
         let in_flight_max = settings.output.in_flight_max as u64;
         Self {
             producer,
-            topics: output_topics(settings).map(str::to_owned),
+            settings: settings.clone(),
             expected: delivery.offsets(),
             encoder,
             delivery,
@@ -260,7 +260,8 @@ impl Outlet {
             match chunks.recv_timeout(IDLE) {
                 Ok(chunk) => {
                     if !self.send(&chunk, abandon)? {
-                        return Ok(self.producer.abandon());
+                        self.producer.abandon();
+                        return Ok(());
                     }
                     // The source may be gone already; then nobody needs the chunk.
                     let _ = empty.try_send(chunk);
@@ -274,14 +275,16 @@ impl Outlet {
             }
             while self.delivery.in_flight() >= self.in_flight_max {
                 if abandon.is_set() {
-                    return Ok(self.producer.abandon());
+                    self.producer.abandon();
+                    return Ok(());
                 }
                 self.acknowledge(ACKNOWLEDGE_MS)?;
             }
         }
         while self.delivery.outstanding() > 0 {
             if abandon.is_set() {
-                return Ok(self.producer.abandon());
+                self.producer.abandon();
+                return Ok(());
             }
             self.acknowledge(ACKNOWLEDGE_MS)?;
         }
@@ -329,11 +332,12 @@ impl Outlet {
         self.delivery.watched(&mut self.watched);
         let (mut records, mut offsets) = ([0; TOPICS], [None; TOPICS]);
         let (mut position, watched, mut found) = (self.acknowledged, &self.watched, Vec::new());
-        let (expected, mut intruder) = (&mut self.expected, None);
+        let (expected, mut gaps) = (&mut self.expected, Vec::new());
         self.producer.deliveries(wait_ms, |Delivered { topic, offset, .. }| {
             // The client does not learn the offset of a record that the broker turned out to have already.
             if offset >= 0 && offset != expected[topic] {
-                intruder.get_or_insert((topic, expected[topic]));
+                gaps.push((topic, expected[topic], offset));
+                expected[topic] = offset;
             }
             expected[topic] += 1;
             records[topic] += 1;
@@ -345,8 +349,9 @@ impl Outlet {
                 }
             }
         })?;
-        if let Some((topic, offset)) = intruder {
-            return Err(StreamError::Intruder { topic: self.topics[topic].clone(), offset });
+        // Before anything is called safe: a snapshot must not cover what readers ignore.
+        for (topic, from, to) in gaps {
+            recovery::refuse_markers(&self.settings, topic, from, to)?;
         }
         if records.iter().all(|&count| count == 0) {
             return Ok(());
