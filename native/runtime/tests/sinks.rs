@@ -250,13 +250,13 @@ fn an_outage_and_a_hung_server_cost_time_and_nothing_else() {
     proxy.restore();
     wait_until("it goes on", || first(&handle).next_offset > 2_000);
     proxy.freeze();
-    let long = Duration::from_secs(90);
-    wait_at_most(long, "the hang is told", || {
+    let patience = Duration::from_secs(90);
+    wait_at_most(patience, "the hang is told", || {
         first(&handle).last_error.is_some_and(|error| error.contains("no answer"))
     });
     let grown = resident_bytes().saturating_sub(before);
     proxy.restore();
-    wait_at_most(long, "all is written", || first(&handle).next_offset >= end);
+    wait_at_most(patience, "all is written", || first(&handle).next_offset >= end);
     stop.set();
     handle.join();
     assert_eq!(database.count(ROWS), 100_000);
