@@ -64,7 +64,7 @@ fn golden(seed: u64) -> Golden {
                 Fuzzy { start: row, head: head.bytes, parts: Vec::new(), stands, copied: 0 }
             });
             // A few parts between two batches, each stamped with where it stands.
-            for _ in 0..=draws.below(8) {
+            for _ in 0..=draws.below(PARTS as u64 / 24) {
                 if fuzzy.copied < PARTS {
                     let mut part = Writer { bytes: std::mem::take(&mut fuzzy.parts) };
                     engine.write_part(fuzzy.copied, &mut part);
