@@ -23,7 +23,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: build ## Train on a history, compile, replay the following days, show decisions, figures and speed
+demo: build ## Train on a history, then decide the following days live: Kafka, PostgreSQL, Redis, no containers
 	$(BIN)/fraudengine demo
 
 .PHONY: test

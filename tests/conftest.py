@@ -1,4 +1,7 @@
-"""Fixtures for any test: real Kafka, PostgreSQL and Redis, started when the first test wants them."""
+"""For every test: real Kafka, PostgreSQL and Redis, started when the first one wants them; no deadlines.
+
+Hypothesis by default fails an example that takes 200 ms: on a busy machine that tells nothing about the code.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from service_stack import Fresh, started_stack
 
 from fraudengine import services
+
+hypothesis.settings.register_profile("fraudengine", deadline=None)
+hypothesis.settings.load_profile("fraudengine")
 
 
 @pytest.fixture(scope="session")

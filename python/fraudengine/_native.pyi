@@ -186,12 +186,16 @@ class Load:
         tps: float,
         skip_days: int,
         warm_days: int,
+        hold: bool,
         count: int,
         seconds: float,
         malformed: float,
     ) -> Load: ...
     def report(self) -> dict[str, Any]:
         """Return where it stands: the fields of `fraudengine.datasets.load.LoadReport`."""
+
+    def release(self) -> None:
+        """Let it go on after the warm-up."""
 
     def stop(self) -> None:
         """Ask it to send no more and to flush."""

@@ -13,6 +13,7 @@ from service_stack import Fresh
 from fraudengine.cli import main
 from fraudengine.datasets.load import LoadReport, LoadTarget, start_load
 from fraudengine.datasets.synthetic import SyntheticConfig, generate
+from fraudengine.services.processes import wait_until
 
 SMALL = SyntheticConfig(customers=400, merchants=100, days=12, fraud_rate=0.02, label_delay_hours=24.0)
 DEADLINE_SECONDS = 60.0
@@ -104,6 +105,28 @@ def test_a_rate_is_kept_after_a_warm_up_at_full_speed(fresh: Fresh) -> None:
     assert len(stamps) == report.acked == report.transactions
     # The last second held about 500 records: nothing was bunched up.
     assert 300 < sum(stamp > stamps[-1] - 1_000 for stamp in stamps) < 700
+
+
+def test_a_load_that_holds_goes_on_when_it_is_released(fresh: Fresh) -> None:
+    target = LoadTarget(
+        brokers=fresh.stack.kafka_brokers,
+        topic=fresh.topic(),
+        labels_topic=fresh.topic(),
+        warm_days=8,
+        hold=True,
+        tps=0,
+    )
+    load = start_load(SMALL, target)
+    assert wait_until(lambda: load.report().phase == "holding", DEADLINE_SECONDS)
+    assert wait_until(lambda: load.report().acked > 0, DEADLINE_SECONDS)
+    held = load.report()
+    history = generate(SMALL)
+    assert held.transactions == held.warm_transactions == history["event_time"].dt.ordinal_day().le(8).sum()
+    assert held.acked == held.transactions + held.labels
+    load.release()
+    assert load.wait(DEADLINE_SECONDS)
+    report = load.report()
+    assert (report.transactions, report.warm_transactions) == (history.height, held.transactions)
 
 
 def test_broken_records_come_on_top_of_the_good_ones(

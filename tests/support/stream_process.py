@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from fraudengine.errors import StreamError
+from fraudengine.services.processes import Process
 from fraudengine.streaming.client import OperatorClient
 
 __all__ = ["StreamUnderTest", "eventually"]
@@ -82,6 +83,16 @@ class StreamUnderTest:
         """Wait until so many decisions of this process are acknowledged."""
         return self.await_status(lambda told: told["delivered"] >= count, seconds, f"{count} decisions")
 
+    def await_progress(self, count: int, seconds: float) -> dict[str, Any]:
+        """Wait until so many decisions are acknowledged or none is left to take."""
+        return self.await_status(
+            lambda told: told["delivered"] >= count or told["lag"] == 0, seconds, f"{count} decisions"
+        )
+
+    def await_snapshots(self, count: int, seconds: float) -> dict[str, Any]:
+        """Wait until this process has published so many snapshots."""
+        return self.await_status(lambda told: told["snapshots"] >= count, seconds, f"{count} snapshots")
+
     def await_status(
         self, condition: Callable[[dict[str, Any]], bool], seconds: float, what: str
     ) -> dict[str, Any]:
@@ -107,6 +118,20 @@ class StreamUnderTest:
         self.process.kill()
         self.process.wait(30)
 
+    def pause(self) -> None:
+        """Stop it where it is, as a machine that hangs does."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def resident_bytes(self) -> int:
+        """Return the memory that it holds of the machine's."""
+        held = Process(self.process.pid, "").resident_bytes()
+        assert held is not None
+        return held
+
     def stop(self, seconds: float = 60) -> int:
         """End it in order; return its exit code."""
         if self.process.poll() is None:
@@ -118,6 +143,7 @@ class StreamUnderTest:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def __enter__(self) -> Self:
+        """Return itself."""
         return self
 
     def __exit__(
@@ -126,6 +152,7 @@ class StreamUnderTest:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """End it whatever happened."""
         if self.process.poll() is None:
             self.kill()
 

@@ -1,10 +1,11 @@
 """The messages of `proto/fraudengine/v1` as Python classes, and topics read and written with them.
 
-Compiled from the definition itself, so that the native encoders and decoders meet an independent reading of it.
+Compiled from the definition itself, so that the native encoders and decoders meet an independent reading.
 """
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -20,7 +21,17 @@ from grpc_tools import protoc
 
 from fraudengine.schema import CHANNELS, COLUMNS
 
-__all__ = ["label_bytes", "message", "produce", "read_topic", "transaction_bytes", "valid_records"]
+__all__ = [
+    "by_source",
+    "label_bytes",
+    "message",
+    "produce",
+    "read_all",
+    "read_topic",
+    "transaction_bytes",
+    "transaction_json",
+    "valid_records",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,6 +78,14 @@ def transaction_bytes(frame: pl.DataFrame) -> Iterator[tuple[str, bytes]]:
         yield row["customer_id"], make(**told).SerializeToString()
 
 
+def transaction_json(frame: pl.DataFrame) -> Iterator[tuple[str, bytes]]:
+    """Yield the customer and the JSON twin of each row of a canonical history."""
+    present = [column for column in _TRANSACTION if column.name in frame.columns]
+    for row in _rows(frame):
+        told = {column.name: row[column.name] for column in present if row[column.name] is not None}
+        yield row["customer_id"], json.dumps(told).encode()
+
+
 def label_bytes(frame: pl.DataFrame) -> Iterator[bytes]:
     """Yield the label of each row that has one, in the order in which they become known."""
     make = message("Label")
@@ -74,8 +93,7 @@ def label_bytes(frame: pl.DataFrame) -> Iterator[bytes]:
     same = [
         column
         for column in _TRANSACTION
-        if column.name in known.columns
-        and column.proto_name in make.DESCRIPTOR.fields_by_name
+        if column.name in known.columns and column.proto_name in make.DESCRIPTOR.fields_by_name
     ]
     for row in _rows(known):
         told = {column.proto_name: row[column.name] for column in same if row[column.name] is not None}
@@ -85,7 +103,14 @@ def label_bytes(frame: pl.DataFrame) -> Iterator[bytes]:
 
 def produce(brokers: str, topic: str, records: Iterable[tuple[int, str | None, bytes]]) -> int:
     """Send (partition, key, value) in their order and wait until the broker has them all; return how many."""
-    producer = Producer({"bootstrap.servers": brokers, "enable.idempotence": True, "linger.ms": 5})
+    producer = Producer(
+        {
+            "bootstrap.servers": brokers,
+            "enable.idempotence": True,
+            "linger.ms": 5,
+            "message.max.bytes": 1_048_588,
+        }
+    )
     failed: list[Any] = []
 
     def delivered(error: Any, _message: Any) -> None:
@@ -132,6 +157,32 @@ def read_topic(brokers: str, topic: str, kind: str) -> list[tuple[int, Any]]:
         consumer.close()
 
 
+def read_all(brokers: str, topic: str) -> Iterator[tuple[int, int, bytes]]:
+    """Yield partition, offset and value of every record of a topic that is there now."""
+    consumer = Consumer(
+        {"bootstrap.servers": brokers, "group.id": f"read-{uuid4().hex}", "enable.auto.commit": False}
+    )
+    try:
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        ends = {
+            number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
+            for number in partitions
+        }
+        consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
+        left = {number for number, end in ends.items() if end > 0}
+        while left:
+            for record in consumer.consume(1000, timeout=5.0):
+                assert record.error() is None, record.error()
+                partition, offset = record.partition(), record.offset()
+                assert partition is not None
+                assert offset is not None
+                yield partition, offset, record.value() or b""
+                if offset + 1 >= ends[partition]:
+                    left.discard(partition)
+    finally:
+        consumer.close()
+
+
 def valid_records(records: Iterable[tuple[int, Any]]) -> list[tuple[int, Any]]:
     """Leave out markers, and what replaced processes wrote (see `log.proto`)."""
     highest = -1
@@ -146,9 +197,12 @@ def valid_records(records: Iterable[tuple[int, Any]]) -> list[tuple[int, Any]]:
 
 def by_source(records: Iterable[tuple[int, Any]]) -> Mapping[tuple[int, int], Any]:
     """Return records by partition and offset of their source; two of one source are an error."""
-    found: dict[tuple[int, int], Any] = {}
-    for _, record in records:
+    found: dict[tuple[int, int], tuple[int, Any]] = {}
+    for offset, record in records:
         source = (record.source_partition, record.source_offset)
-        assert source not in found, f"two records of {source}"
-        found[source] = record
-    return found
+        assert source not in found, (
+            f"two records of {source}: at {found[source][0]} of generation {found[source][1].generation}, "
+            f"at {offset} of generation {record.generation}"
+        )
+        found[source] = (offset, record)
+    return {source: record for source, (_, record) in found.items()}

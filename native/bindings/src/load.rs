@@ -67,7 +67,7 @@ fn load_error(error: &LoadError) -> PyErr {
 #[pymethods]
 impl PyLoad {
     #[new]
-    #[pyo3(signature = (history, *, brokers, client, transactions_topic, labels_topic, payload_format, schema_id, tps, skip_days, warm_days, count, seconds, malformed))]
+    #[pyo3(signature = (history, *, brokers, client, transactions_topic, labels_topic, payload_format, schema_id, tps, skip_days, warm_days, hold, count, seconds, malformed))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
     fn new(
         py: Python<'_>,
@@ -81,6 +81,7 @@ impl PyLoad {
         tps: f64,
         skip_days: u32,
         warm_days: u32,
+        hold: bool,
         count: u64,
         seconds: f64,
         malformed: f64,
@@ -99,6 +100,7 @@ impl PyLoad {
             tps,
             skip_days,
             warm_days,
+            hold,
             count,
             seconds,
             malformed,
@@ -124,6 +126,11 @@ impl PyLoad {
         dict.set_item("late_seconds_max", report.late_seconds_max)?;
         dict.set_item("error", report.error)?;
         Ok(dict)
+    }
+
+    /// Lets it go on after the warm-up.
+    fn release(&self) {
+        self.0.release();
     }
 
     /// Asks it to stop and flush.

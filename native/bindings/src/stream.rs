@@ -160,7 +160,8 @@ fn figures(metrics: &Metrics, status: &Bound<'_, PyDict>) -> PyResult<()> {
     status.set_item("decisions", metrics.decisions())?;
     status
         .set_item("dead_letters", metrics.dead_letters.iter().map(|each| each.load(Relaxed)).sum::<u64>())?;
-    status.set_item("lag", metrics.lag.load(Relaxed))?;
+    let lag = metrics.lag.load(Relaxed);
+    status.set_item("lag", (lag >= 0).then_some(lag))?;
     status.set_item("watermark_micros", metrics.watermark.load(Relaxed))?;
     status.set_item("snapshot_time_micros", metrics.snapshot_time.load(Relaxed))?;
     status.set_item("model", format!("{:016x}", metrics.model.load(Relaxed)))?;

@@ -47,8 +47,9 @@ pub const LATENESS_MAX: DurationMicros = DurationMicros(7 * DAY);
 
 // --- State. ------------------------------------------------------------------------------------------
 
-/// Slabs of each entity table. A slab has one writer; the number does not depend on the threads.
-pub const SLAB_COUNT: usize = 64;
+/// Slabs of each entity table. A slab has one writer; the number does not depend on the threads. A snapshot
+/// copies one at a time between two batches, so that many mean short pauses.
+pub const SLAB_COUNT: usize = 256;
 /// Default bound on live entities of each kind; the least recently seen of a sample makes room.
 pub const ENTITIES_DEFAULT: usize = 8_388_608;
 /// Slots looked at when one must be evicted from a full slab.

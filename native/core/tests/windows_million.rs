@@ -1,19 +1,22 @@
-//! A million events over cold, warm and hot keys in a table that evicts, against an oracle that follows
-//! the documented semantics and nothing else: the last 512 events exactly, older ones by their pane.
+//! A million events over cold, warm and hot keys in a table that evicts, with ties, late events and events that
+//! come twice, against an oracle that follows the documented semantics and nothing else: the last 512 events
+//! exactly, older ones by their pane, distinct tags among the exact ones.
 
 mod support;
 
-use fraudengine_core::limits::{EXACT_EVENTS_MAX, PANES_PER_WINDOW, WINDOWS};
+use fraudengine_core::limits::{EXACT_EVENTS_MAX, PANES_PER_WINDOW, SLAB_COUNT, WINDOWS};
 use fraudengine_core::units::DurationMicros;
-use fraudengine_core::window::{EXTREME_WINDOWS, Entity, Event, EventLog, Table, Wanted};
+use fraudengine_core::window::{
+    DISTINCT_WINDOWS, EXTREME_WINDOWS, Entity, Event, EventLog, Everything, Table, WindowView,
+};
 use std::collections::{HashMap, VecDeque};
 use support::{Draws, HOUR, START, key};
 
 const EVENTS: usize = 1_000_000;
-const WANTED: Wanted = Wanted { lateness: DurationMicros(HOUR), seen: true };
+const LATENESS: DurationMicros = DurationMicros(HOUR);
 
 #[derive(Clone, Default)]
-struct Logged(EventLog);
+struct Logged(EventLog<Everything>);
 
 impl Entity for Logged {
     fn last_seen(&self) -> i64 {
@@ -39,7 +42,7 @@ struct History {
 impl History {
     /// Forgets what nothing can reach, and makes room for one more event.
     fn make_room(&mut self, newest: i64) {
-        let reachable = newest - WINDOWS[4].0 - WANTED.lateness.0;
+        let reachable = newest - WINDOWS[4].0 - LATENESS.0;
         while self.exact.front().is_some_and(|e| e.time <= reachable) {
             self.exact.pop_front();
         }
@@ -67,26 +70,69 @@ impl History {
     }
 }
 
+impl History {
+    /// Distinct values of a tag, zero aside, in one window that ends at `event`, itself included.
+    fn distinct(&self, event: &Event, window: usize, which: usize) -> u32 {
+        let start = event.time - WINDOWS[window].0;
+        let exact = self.exact.iter().filter(|e| e.time > start && e.time <= event.time);
+        // All tags are below 64: a set is a word.
+        let set = exact.chain([event]).fold(0_u64, |set, e| set | 1 << e.tags[which]);
+        (set & !1).count_ones()
+    }
+
+    /// Compares every aggregate of a view; returns how many there were.
+    fn compare(&self, event: &Event, view: &WindowView, key: u64) -> u64 {
+        for window in 0..WINDOWS.len() {
+            let (count, sum, min, max) = self.window(event, window);
+            assert_eq!(view.count[window], count + 1, "count of window {window} of key {key}");
+            assert_eq!(view.sum[window], sum + event.amount, "sum of window {window} of key {key}");
+            if let Some(slot) = EXTREME_WINDOWS.iter().position(|&each| each == window) {
+                let extremes = view.prior_extremes[slot];
+                assert_eq!((extremes.min, extremes.max), (min, max), "extremes of key {key}");
+            }
+            if let Some(slot) = DISTINCT_WINDOWS.iter().position(|&each| each == window) {
+                for which in 0..2 {
+                    let expected = self.distinct(event, window, which);
+                    let found = view.distinct[which][slot];
+                    assert_eq!(found, expected, "distinct tags {which} of window {window} of key {key}");
+                }
+            }
+        }
+        (2 * WINDOWS.len() + EXTREME_WINDOWS.len() + 2 * DISTINCT_WINDOWS.len()) as u64
+    }
+}
+
+/// Keys 0 and 1 are hot enough to spill, the next 60 dense enough to be late, the rest are cold. Times tie.
+fn draw(draws: &mut Draws, now: &mut i64) -> (u64, Event) {
+    *now += if draws.chance(10) { 0 } else { draws.below(100_000_000) as i64 };
+    let number = match draws.below(100) {
+        0..2 => draws.below(2),
+        2..32 => 2 + draws.below(60),
+        _ => 62 + draws.below(4_000),
+    };
+    let back = if number > 1 && draws.chance(8) { draws.below(HOUR as u64) as i64 } else { 0 };
+    let event = Event {
+        time: *now - back,
+        amount: draws.below(100_000) as i64,
+        tags: [draws.below(50) as u32, draws.below(4) as u32],
+    };
+    (number, event)
+}
+
 #[test]
 fn a_million_events_have_no_mismatch() {
     let mut draws = Draws(42);
-    let mut table: Table<Logged> = Table::new(64 * 40);
+    let mut table: Table<Logged> = Table::new(SLAB_COUNT * 10);
     let mut histories: HashMap<u64, History> = HashMap::new();
-    let (mut now, mut compared, mut evicted, mut paned, mut late) = (START, 0_u64, 0, 0, 0);
+    let (mut now, mut compared, mut evicted, mut paned, mut late, mut again) = (START, 0_u64, 0, 0, 0, 0);
+    let mut latest = draw(&mut draws, &mut now);
     for _ in 0..EVENTS {
-        now += draws.below(90_000_000) as i64;
-        // Keys 0 and 1 are hot enough to spill, the next 60 dense enough to be late, the rest are cold.
-        let number = match draws.below(100) {
-            0..2 => draws.below(2),
-            2..32 => 2 + draws.below(60),
-            _ => 62 + draws.below(4_000),
-        };
-        let back = if number > 1 && draws.chance(8) { draws.below(HOUR as u64) as i64 } else { 0 };
-        let event = Event {
-            time: now - back,
-            amount: draws.below(100_000) as i64,
-            tags: [draws.below(9) as u32, draws.below(4) as u32],
-        };
+        if draws.chance(2) {
+            again += 1;
+        } else {
+            latest = draw(&mut draws, &mut now);
+        }
+        let (number, event) = latest;
         let key = key(1, number);
         let slab = table.slabs_mut().nth(Table::<Logged>::slab_of(key)).unwrap();
         if slab.get(key).is_none() {
@@ -94,25 +140,16 @@ fn a_million_events_have_no_mismatch() {
         }
         let entity = slab.get_or_insert(key, now);
         let newest = entity.0.newest().max(event.time);
-        let is_late = event.time < entity.0.newest();
-        let view = entity.0.observe(&event, WANTED);
+        late += usize::from(event.time < entity.0.newest());
+        let view = entity.0.observe(&event, LATENESS);
         let history = histories.get_mut(&number).unwrap();
         history.make_room(newest);
-        for window in 0..WINDOWS.len() {
-            let (count, sum, min, max) = history.window(&event, window);
-            assert_eq!(view.count[window], count + 1, "count of window {window} of key {number}");
-            assert_eq!(view.sum[window], sum + event.amount, "sum of window {window} of key {number}");
-            if let Some(slot) = EXTREME_WINDOWS.iter().position(|&each| each == window) {
-                let extremes = view.prior_extremes[slot];
-                assert_eq!((extremes.min, extremes.max), (min, max), "extremes of key {number}");
-            }
-            compared += 1;
-        }
+        compared += history.compare(&event, &view, number);
         paned += usize::from(view.approximate);
-        late += usize::from(is_late);
         let at = history.exact.partition_point(|e| e.time <= event.time);
         history.exact.insert(at, event);
     }
-    assert_eq!(compared, 5 * EVENTS as u64);
-    assert!(evicted > 1_000 && paned > 1_000 && late > 1_000, "{evicted} {paned} {late}");
+    assert_eq!(compared, 18 * EVENTS as u64);
+    let rare = [evicted, paned, late, again];
+    assert!(rare.iter().all(|&each| each > 1_000), "{rare:?}");
 }

@@ -3,14 +3,14 @@
 use fraudengine_core::limits::{EXACT_EVENTS_MAX, WINDOWS};
 use fraudengine_core::units::DurationMicros;
 use fraudengine_core::window::{
-    DISTINCT_WINDOWS, EXTREME_WINDOWS, Event, EventLog, Extremes, Wanted, WindowView,
+    DISTINCT_WINDOWS, EXTREME_WINDOWS, Event, EventLog, Everything, Extremes, WindowView,
 };
 use proptest::prelude::*;
 use std::collections::HashSet;
 
 const HOUR: i64 = 3_600_000_000;
 const LATENESS: DurationMicros = DurationMicros(2 * HOUR);
-const WANTED: Wanted = Wanted { lateness: LATENESS, seen: true };
+
 const START: i64 = 1_600_000_000_000_000;
 
 /// Every event ever, in arrival order.
@@ -86,10 +86,10 @@ proptest! {
 
     #[test]
     fn views_equal_the_oracle(events in events(120)) {
-        let mut log = EventLog::default();
+        let mut log = EventLog::<Everything>::default();
         let mut oracle = Oracle::default();
         for (at, event) in events.iter().enumerate() {
-            let view = log.observe(event, WANTED);
+            let view = log.observe(event, LATENESS);
             prop_assert_eq!(view, oracle.observe(*event), "event {}", at);
         }
     }
@@ -97,13 +97,13 @@ proptest! {
 
 #[test]
 fn a_hot_entity_falls_back_to_panes_within_their_width_and_says_so() {
-    let mut log = EventLog::default();
+    let mut log = EventLog::<Everything>::default();
     let mut all: Vec<Event> = Vec::new();
     let mut flagged = 0;
     for n in 0..20_000_i64 {
         let event =
             Event { time: START + n * 7_000_000, amount: 1 + n % 997, tags: [1 + (n % 50) as u32, 0] };
-        let view = log.observe(&event, WANTED);
+        let view = log.observe(&event, LATENESS);
         all.push(event);
         flagged += usize::from(view.approximate);
         for (window, width) in WINDOWS.iter().enumerate() {
@@ -125,12 +125,12 @@ fn a_hot_entity_falls_back_to_panes_within_their_width_and_says_so() {
 
 #[test]
 fn panes_are_given_up_when_the_entity_calms_down() {
-    let mut log = EventLog::default();
+    let mut log = EventLog::<Everything>::default();
     for n in 0..1_000 {
-        log.observe(&Event { time: START + n * 1_000_000, amount: 5, tags: [0, 0] }, WANTED);
+        log.observe(&Event { time: START + n * 1_000_000, amount: 5, tags: [0, 0] }, LATENESS);
     }
     let later = START + 40 * 24 * HOUR;
-    let view = log.observe(&Event { time: later, amount: 7, tags: [0, 0] }, WANTED);
+    let view = log.observe(&Event { time: later, amount: 7, tags: [0, 0] }, LATENESS);
     assert!(!view.approximate);
     assert_eq!((view.count, view.sum), ([1; 5], [7; 5]));
     assert_eq!(view.prior_extremes, [Extremes::EMPTY; 2]);

@@ -4,6 +4,9 @@
 
 /// Longest record value that is looked at, in bytes; a longer one is a dead letter (`TOO_LARGE`).
 pub const MESSAGE_BYTES_MAX: usize = 65_536;
+/// Most bytes of a refused record that its dead letter carries where that is switched on; the rest is left out,
+/// because a dead letter must fit into a record itself (the broker's bound is 1,048,588 unless changed).
+pub const RAW_BYTES_MAX: usize = 900_000;
 /// Deepest nesting of a JSON value under a key that is not ours; a deeper one is refused.
 pub const JSON_DEPTH_MAX: u32 = 32;
 /// Deepest nesting of protobuf groups in a field that is not ours; a deeper one is refused.

@@ -12,7 +12,7 @@ use crate::kafka::{Consumer, KafkaError, KafkaSettings, Polled, Position};
 /// Silence after which the end of the log is asked for, to tell "nothing new" from "stuck".
 const STALL: Duration = Duration::from_secs(10);
 /// Longest pause between two rebuilds that brought nothing.
-const STALL_MAX: Duration = Duration::from_mins(5);
+const STALL_MAX: Duration = Duration::from_secs(300);
 /// How long the broker may take to say where a log begins and ends.
 const ASK_TIMEOUT_MS: i32 = 5_000;
 
@@ -77,7 +77,8 @@ impl LogReader {
         };
         if count > 0 {
             self.next = self.consumer.message(count - 1).offset + 1;
-            self.high = self.high.max(self.next);
+            let heard = self.consumer.handle().end_heard(&self.topic, 0);
+            self.high = self.high.max(self.next).max(heard.unwrap_or(0));
             self.moved = Instant::now();
             self.patience = STALL;
             self.trouble = None;

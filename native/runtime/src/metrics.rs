@@ -118,7 +118,7 @@ pub struct Metrics {
     pub in_flight: AtomicU64,
     /// Decisions acknowledged.
     pub delivered: AtomicU64,
-    /// Records of the transactions topic that have not been read, over all partitions.
+    /// Records of the transactions topic that have not been decided, over all partitions; -1: not known yet.
     pub lag: AtomicI64,
     /// Newest event time, microseconds since 1970.
     pub watermark: AtomicI64,
@@ -158,7 +158,7 @@ impl Default for Metrics {
             chunks: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
-            lag: AtomicI64::new(0),
+            lag: AtomicI64::new(-1),
             watermark: AtomicI64::new(0),
             snapshots: AtomicU64::new(0),
             snapshot_time: AtomicI64::new(0),
@@ -269,9 +269,13 @@ impl Metrics {
             0 => f64::NAN,
             time => (now_micros() - time) as f64 / 1e6,
         };
+        let lag = match self.lag.load(Relaxed) {
+            -1 => f64::NAN,
+            lag => lag as f64,
+        };
         for (name, help, value) in [
             ("in_flight_decisions", "Decisions sent, not acknowledged.", self.in_flight.load(Relaxed) as f64),
-            ("lag_records", "Transactions that have not been read.", self.lag.load(Relaxed) as f64),
+            ("lag_records", "Transactions that wait to be decided; NaN: not known.", lag),
             ("watermark_seconds", "Newest event time.", self.watermark.load(Relaxed) as f64 / 1e6),
             ("snapshot_age_seconds", "Since the last snapshot; NaN: none yet.", age),
             ("snapshot_size_bytes", "Size of it.", self.snapshot_bytes.load(Relaxed) as f64),
@@ -289,8 +293,7 @@ impl Metrics {
 
     fn sink_families(&self, out: &mut String) {
         let sinks = self.sinks();
-        type Value = fn(&Status) -> f64;
-        let families: [(&str, &str, &str, Value); 6] = [
+        let families: [Family<Status, f64>; 6] = [
             ("sink_lag_records", "gauge", "Decisions not yet written.", |sink| sink.lag_records as f64),
             ("sink_lag_seconds", "gauge", "Age of the oldest of them.", |sink| sink.lag_seconds),
             ("sink_rows_total", "counter", "Rows written.", |sink| sink.rows_written as f64),
@@ -317,8 +320,7 @@ impl Metrics {
     fn sizes(&self, out: &mut String) {
         let tables = self.tables.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let Some(tables) = tables.as_ref() else { return };
-        type Value = fn(&TableStats) -> u64;
-        let families: [(&str, &str, &str, Value); 4] = [
+        let families: [Family<TableStats, u64>; 4] = [
             ("entities", "gauge", "Live entities, by kind.", |table| table.entities as u64),
             ("state_size_bytes", "gauge", "Memory of their windows.", |table| table.bytes as u64),
             ("evicted_entities_total", "counter", "Entities that made room.", |table| table.slabs.evicted),
@@ -333,6 +335,9 @@ impl Metrics {
         }
     }
 }
+
+/// Name, kind, help, and how to read the value.
+type Family<T, V> = (&'static str, &'static str, &'static str, fn(&T) -> V);
 
 fn family(page: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(page, "# HELP {name} {help}");

@@ -1,4 +1,4 @@
-//! The sinks against real Kafka, PostgreSQL and Redis: rows once, whatever happens.
+//! The sinks against real Kafka, Postgres and Redis: rows once, whatever happens.
 
 mod sink_support;
 

@@ -37,7 +37,7 @@ def replay(
         typer.Option(
             "--backend",
             metavar="NAME",
-            help="Scorer: auto (the fastest exact one), avx512, portable, reference, or compiled, the library "
+            help="Scorer: auto (fastest exact one), avx512, portable, reference, or compiled: the library "
             "of `fraudengine compile`, checked by its hash.",
         ),
     ] = "auto",

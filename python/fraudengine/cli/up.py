@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -16,6 +12,7 @@ from rich.table import Table
 
 from fraudengine.cli.console import errors, notify, print_json
 from fraudengine.cli.settings_options import ConfigOption, SetOption, load_settings
+from fraudengine.cli.signals import terminated_like_interrupted
 from fraudengine.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -70,7 +67,7 @@ def up(
         if as_json:
             print_json({})
         return
-    with _terminated_like_interrupted():
+    with terminated_like_interrupted():
         stack = services.up(settings.embedded, only=wanted, report=_tell)
         try:
             if "kafka" in wanted and (created := create_topics(settings.resolved(stack).kafka)):
@@ -172,17 +169,3 @@ def _table(stack: Stack) -> Table:
 def _resident_mib(service: Service) -> str:
     resident = service.process.resident_bytes()
     return "" if resident is None else f"{resident / 2**20:,.0f}"
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Make SIGTERM do what Ctrl-C does while the block runs, so that neither leaves services behind."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -42,6 +42,8 @@ class LoadTarget:
         Days at the start of the history whose events are not sent.
     warm_days
         Days after those that are sent as fast as possible, before rate, count and seconds apply.
+    hold
+        After the warm-up, wait for `Load.release`.
     count, seconds
         Transactions and seconds after the warm-up; 0: no limit. The end of the history ends the load too.
     malformed
@@ -60,6 +62,7 @@ class LoadTarget:
     tps: float = 1_000.0
     skip_days: int = 0
     warm_days: int = 0
+    hold: bool = False
     count: int = 0
     seconds: float = 0.0
     malformed: float = 0.0
@@ -73,7 +76,7 @@ class LoadReport:
     Attributes
     ----------
     phase
-        `preparing`, `warming`, `sending`, `flushing` or `done`; the figures of `done` are final.
+        `preparing`, `warming`, `holding`, `sending`, `flushing` or `done`; the figures of `done` are final.
     day
         Days of the history begun.
     transactions, warm_transactions, labels, malformed
@@ -114,6 +117,10 @@ class Load:
     def report(self) -> LoadReport:
         """Return where it stands."""
         return LoadReport(**self._native.report())
+
+    def release(self) -> None:
+        """Let a load that holds after its warm-up go on, now or when it gets there."""
+        self._native.release()
 
     def stop(self) -> None:
         """Ask it to send no more and to flush what is under way."""
@@ -168,6 +175,7 @@ def start_load(config: SyntheticConfig, target: LoadTarget) -> Load:
         tps=target.tps,
         skip_days=target.skip_days,
         warm_days=target.warm_days,
+        hold=target.hold,
         count=target.count,
         seconds=target.seconds,
         malformed=target.malformed,

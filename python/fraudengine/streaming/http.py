@@ -69,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "fraudengine"
     timeout = 10
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_GET(self) -> None:
         if self.path == "/metrics":
             self._answer(HTTPStatus.OK, self.stream.metrics(), "text/plain; version=0.0.4; charset=utf-8")
         elif self.path == "/healthz":
@@ -86,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._told(HTTPStatus.NOT_FOUND, {"error": f"no such page: {self.path}"})
 
-    def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_POST(self) -> None:
         try:
             if self.path == "/model":
                 bundle = self.stream.activate(str(self._body()["bundle"]))
@@ -122,5 +122,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the name in http.server
+    def log_message(self, format: str, *arguments: object) -> None:
         """Say nothing: scrapes every few seconds are no news."""

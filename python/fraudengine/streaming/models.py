@@ -89,7 +89,9 @@ class ActiveModels:
             return bundle
         if given is None:
             raise BundleError("no bundle was given and none was activated before: fraudengine stream BUNDLE")
-        self._write(_choice(given), active if active and active.hash != given.hash else known["previous"], given)
+        self._write(
+            _choice(given), active if active and active.hash != given.hash else known["previous"], given
+        )
         return given
 
     def activated(self, bundle: Bundle) -> None:
@@ -116,7 +118,9 @@ class ActiveModels:
     def _write(self, active: Choice, previous: Choice | None, started: Bundle | Choice | None) -> None:
         started_with = _choice(started) if isinstance(started, Bundle) else started
         told = {"active": active, "previous": previous, "started_with": started_with}
-        text = json.dumps({name: asdict(choice) if choice else None for name, choice in told.items()}, indent=1)
+        text = json.dumps(
+            {name: asdict(choice) if choice else None for name, choice in told.items()}, indent=1
+        )
         self._file.parent.mkdir(parents=True, exist_ok=True)
         part = self._file.with_suffix(".part")
         part.write_text(text + "\n", "utf-8")

@@ -3,6 +3,7 @@
 mod habits;
 mod persist;
 mod place;
+mod plans;
 mod profile;
 mod recent_ids;
 

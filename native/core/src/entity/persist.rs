@@ -1,13 +1,12 @@
 //! Entities as snapshot bytes.
 
 use super::profile::{Common, Habits};
-use super::recent_ids::RecentId;
 use crate::event::Place;
 use crate::limits::RECENT_IDS_MAX;
 use crate::snapshot::{Reader, SnapshotError, Writer};
-use crate::window::{EventLog, FraudLog};
+use crate::window::{EventLog, FraudLog, Plan};
 
-impl Common {
+impl<P: Plan> Common<P> {
     /// Appends the common part to a snapshot.
     pub fn write(&self, out: &mut Writer) {
         out.i64(self.first_seen);
@@ -40,10 +39,10 @@ impl Habits {
         out.i64(places.last_time);
         out.f32(places.events);
         out.u8(self.ids.next);
-        for entry in &self.ids.ring {
-            out.u64(entry.id);
-            out.f32(entry.score);
-            out.u32(entry.state);
+        for at in 0..RECENT_IDS_MAX {
+            out.u64(self.ids.ids[at]);
+            out.u32(self.ids.values[at]);
+            out.u8(self.ids.states[at]);
         }
     }
 
@@ -66,8 +65,10 @@ impl Habits {
             let value = i64::from(habits.ids.next);
             return Err(SnapshotError::OutOfRange { what: "next recent id", value });
         }
-        for entry in &mut habits.ids.ring {
-            *entry = RecentId { id: input.u64()?, score: input.f32()?, state: input.u32()? };
+        for at in 0..RECENT_IDS_MAX {
+            habits.ids.ids[at] = input.u64()?;
+            habits.ids.values[at] = input.u32()?;
+            habits.ids.states[at] = input.u8()?;
         }
         Ok(habits)
     }

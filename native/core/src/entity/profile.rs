@@ -1,17 +1,18 @@
 //! The state of each kind of entity, and how one transaction updates it and fills its feature columns.
 //!
-//! Every kind keeps the same [`Common`] part; kinds differ in the tags whose distinct values they count
+//! Every kind keeps the same [`Common`] part, cut to its plan; kinds differ in the tags whose distinct values they count
 //! and in the columns they write. A customer adds habits, places and recent ids.
 
 use super::habits::{HourHistogram, RecentCategories};
 use super::place::{PlaceView, Places};
+use super::plans::{CardPlan, DevicePlan, IpPlan, MerchantPlan};
 use super::recent_ids::RecentIds;
 use crate::event::{EntityKind, Label, Transaction};
 use crate::feature::{Facts, HabitFacts, catalogue};
 use crate::limits::{WINDOW_COUNT, WINDOW_MAX};
 use crate::snapshot::{Reader, SnapshotError, Writer};
 use crate::units::{DurationMicros, EntityKey};
-use crate::window::{Entity, Event, EventLog, FraudLog, FraudView, KnownFraud, Wanted, WindowView};
+use crate::window::{Entity, Event, EventLog, Everything, FraudLog, FraudView, KnownFraud, Plan, WindowView};
 
 /// Constants of one run that features depend on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,34 +25,28 @@ pub struct Context {
 
 /// What every kind of entity keeps.
 #[derive(Clone, Debug)]
-pub struct Common {
+pub struct Common<P: Plan> {
     /// Its recent events and their windows.
-    pub log: EventLog,
+    pub log: EventLog<P>,
     /// Its known frauds; most entities have none.
     pub frauds: Option<Box<FraudLog>>,
     /// Time of the first event that arrived; `i64::MIN` before it.
     pub first_seen: i64,
 }
 
-impl Default for Common {
+impl<P: Plan> Default for Common<P> {
     fn default() -> Self {
         Self { log: EventLog::default(), frauds: None, first_seen: i64::MIN }
     }
 }
 
-impl Common {
-    fn observe(
-        &mut self,
-        transaction: &Transaction,
-        tags: [u32; 2],
-        seen: bool,
-        context: &Context,
-    ) -> WindowView {
+impl<P: Plan> Common<P> {
+    fn observe(&mut self, transaction: &Transaction, tags: [u32; 2], context: &Context) -> WindowView {
         if self.first_seen == i64::MIN {
             self.first_seen = transaction.time.0;
         }
         let event = Event { time: transaction.time.0, amount: transaction.amount.0, tags };
-        self.log.observe(&event, Wanted { lateness: context.lateness, seen })
+        self.log.observe(&event, context.lateness)
     }
 
     fn facts<'a>(
@@ -65,7 +60,10 @@ impl Common {
         let (mut frauds, mut since_fraud, mut fraud_span) = (FraudView::default(), 0, 0);
         if let Some(known) = &self.frauds {
             frauds = known.view(now);
-            if let Some(latest) = frauds.since_latest {
+            // Only logs that reach back to the widest window can tell how many events lie between.
+            if P::WINDOWS == WINDOW_COUNT
+                && let Some(latest) = frauds.since_latest
+            {
                 let oldest = now - WINDOW_MAX.0 + 1;
                 since_fraud = self.log.count_between(oldest.max(now - latest.0 + 1), now);
                 let earliest = frauds.since_earliest.unwrap_or(latest);
@@ -147,7 +145,7 @@ pub struct Habits {
 /// A customer: the only entity with habits.
 #[derive(Clone, Debug, Default)]
 pub struct CustomerState {
-    common: Common,
+    common: Common<Everything>,
     habits: Habits,
 }
 
@@ -178,7 +176,7 @@ impl Profile for CustomerState {
             fingerprint(transaction.entity(EntityKind::Merchant)),
             fingerprint(transaction.entity(EntityKind::Device)),
         ];
-        let view = self.common.observe(transaction, tags, true, context);
+        let view = self.common.observe(transaction, tags, context);
         let habits = HabitFacts {
             hour_share: self.habits.hours.observe(transaction.time.0),
             category_new: self.habits.categories.observe(transaction.category),
@@ -209,12 +207,12 @@ impl Profile for CustomerState {
 
 /// Declares a kind of entity that keeps only the common part.
 macro_rules! plain_profile {
-    ($(#[$doc:meta])* $name:ident, $kind:ident, $list:ident, $write:ident, seen $seen:literal,
+    ($(#[$doc:meta])* $name:ident, $plan:ident, $kind:ident, $list:ident, $write:ident,
      |$transaction:ident| $tags:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default)]
         pub struct $name {
-            common: Common,
+            common: Common<$plan>,
         }
 
         impl Entity for $name {
@@ -236,7 +234,7 @@ macro_rules! plain_profile {
             const COLUMNS: usize = catalogue::$list.len();
 
             fn observe(&mut self, $transaction: &Transaction, context: &Context, columns: &mut [f32]) -> bool {
-                let view = self.common.observe($transaction, $tags, $seen, context);
+                let view = self.common.observe($transaction, $tags, context);
                 let facts = self.common.facts($transaction, &view, context, HabitFacts::NONE);
                 catalogue::$write(&facts, columns);
                 view.approximate
@@ -259,28 +257,28 @@ macro_rules! plain_profile {
 
 plain_profile!(
     /// A card: counts merchants and countries.
-    CardState, Card, CARD, write_card, seen true, |transaction| [
+    CardState, CardPlan, Card, CARD, write_card, |transaction| [
         fingerprint(transaction.entity(EntityKind::Merchant)),
         transaction.country.map_or(0, u32::from),
     ]
 );
 plain_profile!(
     /// A device: counts customers and cards.
-    DeviceState, Device, DEVICE, write_device, seen false, |transaction| [
+    DeviceState, DevicePlan, Device, DEVICE, write_device, |transaction| [
         fingerprint(transaction.entity(EntityKind::Customer)),
         fingerprint(transaction.entity(EntityKind::Card)),
     ]
 );
 plain_profile!(
     /// A merchant: counts customers.
-    MerchantState, Merchant, MERCHANT, write_merchant, seen false, |transaction| [
+    MerchantState, MerchantPlan, Merchant, MERCHANT, write_merchant, |transaction| [
         fingerprint(transaction.entity(EntityKind::Customer)),
         0,
     ]
 );
 plain_profile!(
     /// An IP address: counts customers and devices.
-    IpState, Ip, IP, write_ip, seen false, |transaction| [
+    IpState, IpPlan, Ip, IP, write_ip, |transaction| [
         fingerprint(transaction.entity(EntityKind::Customer)),
         fingerprint(transaction.entity(EntityKind::Device)),
     ]

@@ -18,46 +18,50 @@ pub enum Earlier {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Default)]
-pub(crate) struct RecentId {
-    /// The id's key; zero is unused.
-    pub(crate) id: u64,
-    pub(crate) score: f32,
-    /// The action's code, or [`PENDING`] plus the row of the batch.
-    pub(crate) state: u32,
-}
+/// A state that is not an action's code: the value is a row of the batch being processed.
+pub(crate) const PENDING: u8 = u8::MAX;
 
-const PENDING: u32 = 1 << 31;
-
-/// A ring of the last [`RECENT_IDS_MAX`] accepted ids.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// A ring of the last [`RECENT_IDS_MAX`] accepted ids, in columns: 105 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecentIds {
-    pub(crate) ring: [RecentId; RECENT_IDS_MAX],
+    /// Keys; zero is unused.
+    pub(crate) ids: [u64; RECENT_IDS_MAX],
+    /// The bits of the score, or the row of the batch.
+    pub(crate) values: [u32; RECENT_IDS_MAX],
+    /// The action's code, or [`PENDING`].
+    pub(crate) states: [u8; RECENT_IDS_MAX],
     pub(crate) next: u8,
 }
 
 impl RecentIds {
+    fn position(&self, id: EntityKey) -> Option<usize> {
+        self.ids.iter().position(|&each| each == id.get())
+    }
+
     /// What is known of an id, if it is among the last ones.
     pub fn find(&self, id: EntityKey) -> Option<Earlier> {
-        let entry = self.ring.iter().find(|entry| entry.id == id.get())?;
-        Some(if entry.state & PENDING != 0 {
-            Earlier::InBatch(entry.state & !PENDING)
+        let at = self.position(id)?;
+        Some(if self.states[at] == PENDING {
+            Earlier::InBatch(self.values[at])
         } else {
-            Earlier::Decided { score: entry.score, action: Action::from_code(entry.state as u8) }
+            Earlier::Decided {
+                score: f32::from_bits(self.values[at]),
+                action: Action::from_code(self.states[at]),
+            }
         })
     }
 
     /// Remembers a new id as the given row of the batch being processed.
     pub fn remember(&mut self, id: EntityKey, row: u32) {
-        self.ring[self.next as usize] = RecentId { id: id.get(), score: f32::NAN, state: PENDING | row };
+        let at = usize::from(self.next);
+        (self.ids[at], self.values[at], self.states[at]) = (id.get(), row, PENDING);
         self.next = (self.next + 1) % RECENT_IDS_MAX as u8;
     }
 
     /// Records what was decided for an id, if it is still remembered.
     pub fn decide(&mut self, id: EntityKey, score: f32, action: Action) {
-        if let Some(entry) = self.ring.iter_mut().find(|entry| entry.id == id.get()) {
-            entry.score = score;
-            entry.state = u32::from(action.code());
+        if let Some(at) = self.position(id) {
+            (self.values[at], self.states[at]) = (score.to_bits(), action.code());
         }
     }
 }

@@ -118,3 +118,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_control_character_is_found_at_every_place_and_nothing_else_is() {
+    for len in 1..40 {
+        for at in 0..len {
+            for byte in 0..=u8::MAX {
+                let mut text = vec![b'a'; len];
+                text[at] = byte;
+                assert_eq!(has_control(&text), byte.is_ascii_control(), "{byte} at {at} of {len}");
+            }
+        }
+    }
+}

@@ -3,14 +3,33 @@
 //! Contiguous columns (instead of a ring) make every scan a slice and a late insertion a move; the live
 //! range slides towards the end of the block and is moved back when it reaches it. Invariant: times
 //! ascend; among equal times, arrival order.
+//!
+//! A time is kept as its low 42 bits (51 days) and told apart by the newest time of the entity: events live
+//! at most the widest window and the lateness bound. An amount has 38 bits. Low halves are 32-bit columns, the
+//! rest of both shares a 16-bit one: 10 bytes, and 4 for each tag.
 
+use std::marker::PhantomData;
+
+use super::plan::{Money, Plan};
 use super::prefetch::prefetch;
+use crate::limits::{AMOUNT_MINOR_MAX, LATENESS_MAX, WINDOW_MAX};
 
 /// Set in a tag whose fingerprint occurs again in a later event of the same block.
 pub const SUPERSEDED: u32 = 1 << 31;
 
-/// Capacities grow through these steps; the last one leaves room to slide above the exact bound.
-const CAPACITIES: [u16; 18] = [4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 288, 432, 580];
+/// Bits of a time and of an amount beyond the low 32.
+const TIME_HIGH_BITS: u32 = 10;
+const TIME_MASK: u64 = (1 << (32 + TIME_HIGH_BITS)) - 1;
+const AMOUNT_BITS: u32 = 32 + 16 - TIME_HIGH_BITS;
+
+const _: () = {
+    assert!((WINDOW_MAX.0 + LATENESS_MAX.0) as u64 <= TIME_MASK, "the age of every event fits");
+    assert!(AMOUNT_MINOR_MAX < 1 << AMOUNT_BITS, "every amount fits");
+};
+
+/// Capacities grow through these steps; the last one leaves room to slide above the exact bound. Even, so that
+/// the 16-bit column fills whole words.
+const CAPACITIES: [u16; 19] = [2, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 288, 432, 580];
 
 // The largest block suits a full log: its events, one more, and an eighth to spare.
 const _: () = {
@@ -18,22 +37,31 @@ const _: () = {
     assert!(CAPACITIES[CAPACITIES.len() - 1] as usize > full + full / 8);
 };
 
-/// Blocks up to this capacity are prefetched whole: twelve cache lines.
-const PREFETCH_WHOLE: usize = 32;
+/// Blocks up to this many words are prefetched whole: twelve cache lines.
+const PREFETCH_WHOLE: usize = 12 * LINE;
+
+/// Words of a cache line.
+const LINE: usize = 16;
 
 /// Of a larger block, this many of the newest tags are asked for: eight cache lines.
 const TAGS_AHEAD: usize = 128;
 
 /// See the module's text.
 #[derive(Clone, Debug, Default)]
-pub struct EventBlock {
-    /// `3 * capacity` words: times, amounts, first tags, second tags (two to a word).
-    words: Box<[u64]>,
+pub struct EventBlock<P> {
+    /// Columns of `capacity` words: times, amounts (if the plan has any), tags; then half a column of what
+    /// is left of times and amounts, two events to a word.
+    words: Box<[u32]>,
     start: u16,
     end: u16,
+    plan: PhantomData<P>,
 }
 
-impl EventBlock {
+impl<P: Plan> EventBlock<P> {
+    const FIRST_TAG: usize = 1 + P::Money::AMOUNTS as usize;
+    /// Columns of words, without the half one.
+    const COLUMNS: usize = Self::FIRST_TAG + P::TAGS;
+
     /// Number of events.
     pub const fn len(&self) -> usize {
         (self.end - self.start) as usize
@@ -45,85 +73,102 @@ impl EventBlock {
     }
 
     const fn capacity(&self) -> usize {
-        self.words.len() / 3
+        2 * self.words.len() / (2 * Self::COLUMNS + 1)
     }
 
     /// Heap bytes held.
     pub const fn heap_bytes(&self) -> usize {
-        self.words.len() * size_of::<u64>()
+        self.words.len() * size_of::<u32>()
     }
 
     /// Starts loading what the next event will touch: a small block whole, of a large one the end, where
     /// the event goes, and the events at `tails`, which may leave a window.
     pub fn prefetch(&self, tails: &[u16]) {
-        let capacity = self.capacity();
         let ask = |word: usize| prefetch(self.words.as_ptr().wrapping_add(word));
-        if capacity <= PREFETCH_WHOLE {
-            (0..3 * capacity).step_by(8).for_each(ask);
+        if self.words.len() <= PREFETCH_WHOLE {
+            (0..self.words.len()).step_by(LINE).for_each(ask);
             return;
         }
-        for column in 0..2 {
-            ask(column * capacity + self.end as usize);
-            for &tail in tails {
-                ask(column * capacity + (self.start + tail) as usize);
-            }
+        let capacity = self.capacity();
+        for at in tails.iter().map(|tail| self.start + tail).chain([self.end]) {
+            (0..Self::FIRST_TAG).for_each(|column| ask(column * capacity + at as usize));
+            ask(Self::COLUMNS * capacity + at as usize / 2);
         }
         // Distinct counts search the newest tags; sixteen of them share a line.
         let newest = (self.end as usize).saturating_sub(TAGS_AHEAD)..=self.end as usize;
-        for column in 4..6 {
-            newest.clone().step_by(16).for_each(|at| ask((column * capacity + at) >> 1));
+        for column in Self::FIRST_TAG..Self::COLUMNS {
+            newest.clone().step_by(LINE).for_each(|at| ask(column * capacity + at));
         }
     }
 
-    fn column(&self, index: usize) -> &[u64] {
+    fn column(&self, index: usize) -> &[u32] {
         let base = index * self.capacity();
         &self.words[base + self.start as usize..base + self.end as usize]
     }
 
-    /// Event times in microseconds, ascending; positive, so the unsigned order is the order of time.
-    pub fn times(&self) -> &[u64] {
-        self.column(0)
+    fn high(&self) -> &[u16] {
+        &self.high_column()[self.start as usize..self.end as usize]
     }
 
-    /// Amounts in minor units.
-    pub fn amounts(&self) -> &[u64] {
-        self.column(1)
+    fn high_column(&self) -> &[u16] {
+        bytemuck::cast_slice(&self.words[Self::COLUMNS * self.capacity()..])
     }
 
     /// Tags of one kind (0 or 1); zero is absent.
     pub fn tags(&self, which: usize) -> &[u32] {
-        let base = which * self.capacity();
-        &self.tag_words()[base + self.start as usize..base + self.end as usize]
+        if which < P::TAGS { self.column(Self::FIRST_TAG + which) } else { &[] }
     }
 
-    fn tag_words(&self) -> &[u32] {
-        bytemuck::cast_slice(&self.words[2 * self.capacity()..])
+    fn age_of(low: u32, high: u16, newest: i64) -> i64 {
+        let bits = u64::from(low) | u64::from(high >> (16 - TIME_HIGH_BITS)) << 32;
+        ((newest as u64).wrapping_sub(bits) & TIME_MASK) as i64
     }
 
-    fn tag_words_mut(&mut self) -> &mut [u32] {
-        let base = 2 * self.capacity();
-        bytemuck::cast_slice_mut(&mut self.words[base..])
+    /// How long before the newest time of the entity an event happened, in microseconds.
+    pub fn age(&self, at: usize, newest: i64) -> i64 {
+        let at = self.start as usize + at;
+        Self::age_of(self.words[at], self.high_column()[at], newest)
     }
 
-    /// Time of one event.
-    pub fn time(&self, at: usize) -> i64 {
-        self.words[self.start as usize + at] as i64
+    /// Time of one event, given the newest time of the entity.
+    pub fn time(&self, at: usize, newest: i64) -> i64 {
+        newest - self.age(at, newest)
     }
 
-    /// Amount of one event.
+    /// Amount of one event; zero if the plan has none.
     pub fn amount(&self, at: usize) -> i64 {
-        self.words[self.capacity() + self.start as usize + at] as i64
+        if !P::Money::AMOUNTS {
+            return 0;
+        }
+        let at = self.start as usize + at;
+        amount_of(self.words[self.capacity() + at], self.high_column()[at])
+    }
+
+    /// Amounts from an event on, in their order; none if the plan has none.
+    pub fn amounts_from(&self, from: usize) -> impl Iterator<Item = i64> {
+        let (low, high) = if P::Money::AMOUNTS { (self.column(1), self.high()) } else { (&[][..], &[][..]) };
+        low.iter().zip(high).skip(from).map(|(&low, &high)| amount_of(low, high))
     }
 
     /// Marks one tag (0 or 1) of an event as occurring again later.
     pub fn supersede(&mut self, at: usize, which: usize) {
-        let index = which * self.capacity() + self.start as usize + at;
-        self.tag_words_mut()[index] |= SUPERSEDED;
+        let index = (Self::FIRST_TAG + which) * self.capacity() + self.start as usize + at;
+        self.words[index] |= SUPERSEDED;
     }
 
-    /// Number of events at or before a time.
-    pub fn count_until(&self, time: i64) -> usize {
-        self.times().partition_point(|&each| each as i64 <= time)
+    /// Number of events at or before a time, given the newest time of the entity.
+    pub fn count_until(&self, time: i64, newest: i64) -> usize {
+        let age_min = newest.saturating_sub(time);
+        let (mut from, mut to) = (0, self.len());
+        while from < to {
+            let middle = from.midpoint(to);
+            if self.age(middle, newest) >= age_min {
+                from = middle + 1;
+            } else {
+                to = middle;
+            }
+        }
+        from
     }
 
     /// Inserts an event so that it stands at `at`; the later ones move up.
@@ -133,12 +178,18 @@ impl EventBlock {
         }
         let capacity = self.capacity();
         let (from, end) = (self.start as usize + at, self.end as usize);
-        for (column, value) in [time as u64, amount as u64].into_iter().enumerate() {
-            insert_at(&mut self.words[column * capacity..][..capacity], from, end, value);
+        let column = |index: usize| index * capacity..(index + 1) * capacity;
+        insert_at(&mut self.words[column(0)], from, end, time as u32);
+        let mut high = ((time as u64 & TIME_MASK) >> 32 << (16 - TIME_HIGH_BITS)) as u16;
+        if P::Money::AMOUNTS {
+            insert_at(&mut self.words[column(1)], from, end, amount as u32);
+            high |= (amount as u64 >> 32) as u16;
         }
-        for (column, tag) in tags.into_iter().enumerate() {
-            insert_at(&mut self.tag_words_mut()[column * capacity..][..capacity], from, end, tag);
+        for (which, tag) in tags.into_iter().enumerate().take(P::TAGS) {
+            insert_at(&mut self.words[column(Self::FIRST_TAG + which)], from, end, tag);
         }
+        let high_column = bytemuck::cast_slice_mut(&mut self.words[Self::COLUMNS * capacity..]);
+        insert_at(high_column, from, end, high);
         self.end += 1;
     }
 
@@ -156,32 +207,39 @@ impl EventBlock {
     /// of the capacity that suits their number. A block whose entity has calmed down shrinks.
     #[cold]
     fn make_room(&mut self) {
-        let (start, len, capacity) = (self.start as usize, self.len(), self.capacity());
+        let (start, end, len, capacity) =
+            (self.start as usize, self.end as usize, self.len(), self.capacity());
         // An eighth to spare: sliding then costs a few moves per event.
         let needed = len + 1 + len / 8;
         let suited = CAPACITIES.iter().map(|&each| each as usize).find(|&each| each >= needed);
         let suited = suited.expect("a log spills to panes before it outgrows the largest block");
         if suited <= capacity && 2 * suited > capacity {
-            for column in 0..2 {
-                self.words[column * capacity..][..capacity].copy_within(start..start + len, 0);
-                self.tag_words_mut()[column * capacity..][..capacity].copy_within(start..start + len, 0);
+            for column in 0..Self::COLUMNS {
+                self.words[column * capacity..][..capacity].copy_within(start..end, 0);
             }
-            (self.start, self.end) = (0, len as u16);
+            let high: &mut [u16] = bytemuck::cast_slice_mut(&mut self.words[Self::COLUMNS * capacity..]);
+            high.copy_within(start..end, 0);
         } else {
-            *self = self.moved_to(suited);
+            self.words = self.moved_to(suited);
         }
+        (self.start, self.end) = (0, len as u16);
     }
 
-    fn moved_to(&self, capacity: usize) -> Self {
+    fn moved_to(&self, capacity: usize) -> Box<[u32]> {
         let len = self.len();
-        let mut moved = Self { words: vec![0; 3 * capacity].into_boxed_slice(), start: 0, end: len as u16 };
-        moved.words[..len].copy_from_slice(self.times());
-        moved.words[capacity..capacity + len].copy_from_slice(self.amounts());
-        for which in 0..2 {
-            moved.tag_words_mut()[which * capacity..][..len].copy_from_slice(self.tags(which));
+        let mut moved = vec![0; Self::COLUMNS * capacity + capacity / 2].into_boxed_slice();
+        for column in 0..Self::COLUMNS {
+            moved[column * capacity..][..len].copy_from_slice(self.column(column));
         }
+        let high: &mut [u16] = bytemuck::cast_slice_mut(&mut moved[Self::COLUMNS * capacity..]);
+        high[..len].copy_from_slice(self.high());
         moved
     }
+}
+
+const fn amount_of(low: u32, high: u16) -> i64 {
+    let high = high & ((1 << (16 - TIME_HIGH_BITS)) - 1);
+    low as i64 | (high as i64) << 32
 }
 
 /// Puts a value at `at` of the first `end` values of a column; the later ones move up.
@@ -193,54 +251,5 @@ fn insert_at<T: Copy>(column: &mut [T], at: usize, end: usize, value: T) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn events_stay_sorted_through_growth_sliding_and_late_insertion() {
-        let mut block = EventBlock::default();
-        for time in 0..500_i64 {
-            block.insert(block.len(), 10 * time, time, [time as u32, 7]);
-            if time % 3 == 0 && time > 20 {
-                block.drop_front(1);
-            }
-            if time % 7 == 0 && time > 20 {
-                let late = 10 * time - 35;
-                block.insert(block.count_until(late), late, -1, [0, 0]);
-            }
-        }
-        assert!(block.times().windows(2).all(|pair| pair[0] <= pair[1]));
-        assert_eq!(block.times().len(), block.len());
-        for at in 0..block.len() {
-            let (amount, tags) = (block.amount(at), [block.tags(0)[at], block.tags(1)[at]]);
-            assert_eq!(tags, if amount < 0 { [0, 0] } else { [amount as u32, 7] });
-        }
-        assert!(block.heap_bytes() >= 24 * block.len());
-    }
-
-    #[test]
-    fn a_block_shrinks_when_its_entity_calms_down() {
-        let mut block = EventBlock::default();
-        for time in 0..300_i64 {
-            block.insert(block.len(), time, time, [1, 1]);
-        }
-        let busy = block.heap_bytes();
-        block.drop_front(290);
-        for time in 300..700_i64 {
-            block.insert(block.len(), time, time, [1, 1]);
-            block.drop_front(1);
-        }
-        assert!(block.heap_bytes() * 8 < busy);
-        assert_eq!(block.amounts(), (690..700).collect::<Vec<u64>>());
-    }
-
-    #[test]
-    fn an_equal_time_goes_after_those_that_arrived_before() {
-        let mut block = EventBlock::default();
-        for amount in 1..=3 {
-            let at = block.count_until(5);
-            block.insert(at, 5, amount, [0, 0]);
-        }
-        assert_eq!(block.amounts(), [1, 2, 3]);
-    }
-}
+#[path = "block_tests.rs"]
+mod tests;

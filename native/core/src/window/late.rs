@@ -6,44 +6,31 @@
 
 use super::block::SUPERSEDED;
 use super::extremes::Extremes;
-use super::log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, Event, EventLog, TAG_COUNT, Wanted};
+use super::log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, Event, EventLog, TAG_COUNT};
 use super::panes::PaneRings;
+use super::plan::{Money, Plan};
 use super::view::WindowView;
 use crate::limits::{EXACT_EVENTS_MAX, WINDOW_COUNT, WINDOWS};
 use crate::units::DurationMicros;
 
-const WIDEST: usize = WINDOW_COUNT - 1;
-
-impl EventLog {
-    pub(super) fn observe_late(&mut self, event: &Event, wanted: Wanted) -> WindowView {
-        let at = self.block.count_until(event.time);
-        let view = self.view_late(event, at, wanted);
+impl<P: Plan> EventLog<P> {
+    pub(super) fn observe_late(&mut self, event: &Event) -> WindowView {
+        let at = self.block.count_until(event.time, self.newest);
+        let view = self.view_late(event, at);
         self.enter_late(event, at);
         view
     }
 
     /// The windows that end at a late event, as they are just after it entered.
-    fn view_late(&self, event: &Event, at: usize, wanted: Wanted) -> WindowView {
-        let amounts = &self.block.amounts()[..at];
-        let mut view = WindowView {
-            count: [1; WINDOW_COUNT],
-            sum: [event.amount; WINDOW_COUNT],
-            prior_extremes: [Extremes::EMPTY; EXTREME_WINDOWS.len()],
-            prior_squares: 0,
-            distinct: [[0; DISTINCT_WINDOWS.len()]; TAG_COUNT],
-            seen: [None; TAG_COUNT],
-            // Only within the widest window: what lies before it may have been forgotten already.
-            since_last: (at > self.block.count_until(event.time - WINDOWS[WIDEST].0))
-                .then(|| DurationMicros(event.time - self.block.time(at - 1))),
-            approximate: self.panes.is_some(),
-        };
-        for (window, width) in WINDOWS.iter().enumerate() {
-            let from = self.block.count_until(event.time - width.0);
+    fn view_late(&self, event: &Event, at: usize) -> WindowView {
+        let mut view = WindowView { approximate: self.panes.is_some(), ..WindowView::of(event) };
+        for (window, width) in WINDOWS.iter().enumerate().take(P::WINDOWS) {
+            let from = self.block.count_until(event.time - width.0, self.newest);
             view.count[window] += (at - from) as u64;
             let mut extremes = Extremes::EMPTY;
-            for &amount in &amounts[from..] {
-                view.sum[window] += amount as i64;
-                extremes.add(amount as i64);
+            for amount in self.block.amounts_from(from).take(at - from) {
+                view.sum[window] += amount;
+                extremes.add(amount);
             }
             if let Some(panes) = &self.panes {
                 let pane = panes.at(window, event.time);
@@ -54,19 +41,20 @@ impl EventLog {
             if let Some(slot) = EXTREME_WINDOWS.iter().position(|&each| each == window) {
                 view.prior_extremes[slot] = extremes;
             }
-            if let Some(slot) = DISTINCT_WINDOWS.iter().position(|&each| each == window) {
-                for which in 0..TAG_COUNT {
+            if let Some(slot) = DISTINCT_WINDOWS[..P::DISTINCT].iter().position(|&each| each == window) {
+                for which in 0..P::TAGS {
                     view.distinct[which][slot] = self.distinct_between(from, at, which, event.tags[which]);
                 }
             }
         }
-        let from = self.block.count_until(event.time - WINDOWS[WIDEST].0);
-        view.prior_squares =
-            amounts[from..].iter().map(|&amount| i128::from(amount) * i128::from(amount)).sum();
+        let from = self.block.count_until(event.time - WINDOWS[Self::WIDEST].0, self.newest);
+        // Only within the widest window: what lies before it may have been forgotten already.
+        view.since_last =
+            (at > from).then(|| DurationMicros(event.time - self.block.time(at - 1, self.newest)));
+        let squares = |amount| i128::from(amount) * i128::from(amount);
+        view.prior_squares = self.block.amounts_from(from).take(at - from).map(squares).sum();
         view.prior_squares += self.panes.as_ref().map_or(0, |panes| panes.squares_total());
-        if wanted.seen {
-            view.seen = self.count_tags(event, from, at);
-        }
+        view.seen = self.count_tags(event, from, at);
         view
     }
 
@@ -95,15 +83,17 @@ impl EventLog {
         }
         let tags = self.enter_tags(event, at, inside);
         self.block.insert(at, event.time, event.amount, tags);
-        for (window, &inside) in inside.iter().enumerate() {
-            if inside {
-                self.sums[window] += event.amount;
-            } else {
+        for (window, &inside) in inside.iter().enumerate().take(P::WINDOWS) {
+            if !inside {
                 self.tails[window] += 1;
+            } else if let Some(sum) = self.money.sums_mut().get_mut(window) {
+                *sum += event.amount;
             }
         }
-        if inside[WIDEST] {
-            self.squares += i128::from(event.amount) * i128::from(event.amount);
+        if inside[WINDOW_COUNT - 1] {
+            for squares in self.money.squares_mut() {
+                squares.set(squares.get() + i128::from(event.amount) * i128::from(event.amount));
+            }
         }
         self.add_extremes(event.amount, inside);
     }
@@ -112,12 +102,12 @@ impl EventLog {
     /// and returns the event's tags as they are to be stored.
     fn enter_tags(&mut self, event: &Event, at: usize, inside: [bool; WINDOW_COUNT]) -> [u32; TAG_COUNT] {
         let mut tags = event.tags;
-        for (which, last) in self.find_last(event).into_iter().enumerate() {
+        for (which, last) in self.find_last(event).into_iter().enumerate().take(P::TAGS) {
             let tag = &mut tags[which];
             if last.is_some_and(|last| last >= at) {
                 *tag |= SUPERSEDED;
             } else if *tag != 0 {
-                for (slot, &window) in DISTINCT_WINDOWS.iter().enumerate() {
+                for (slot, &window) in DISTINCT_WINDOWS[..P::DISTINCT].iter().enumerate() {
                     let counted = last.is_some_and(|last| last >= self.tails[window] as usize);
                     self.distinct[which][slot] += u16::from(inside[window] && !counted);
                 }
@@ -133,7 +123,7 @@ impl EventLog {
     fn enter_panes(&mut self, event: &Event, inside: [bool; WINDOW_COUNT]) {
         let mut panes = self.panes.take().unwrap_or_else(|| PaneRings::new(self.newest));
         panes.newest_spilled = panes.newest_spilled.max(event.time);
-        for (window, _) in inside.iter().enumerate().filter(|(_, inside)| **inside) {
+        for (window, _) in inside.iter().enumerate().take(P::WINDOWS).filter(|(_, inside)| **inside) {
             panes.add(window, event.time, event.amount);
         }
         self.panes = Some(panes);
@@ -141,9 +131,9 @@ impl EventLog {
     }
 
     fn add_extremes(&mut self, amount: i64, inside: [bool; WINDOW_COUNT]) {
-        for (slot, &window) in EXTREME_WINDOWS.iter().enumerate() {
-            if inside[window] {
-                self.extremes[slot].add(amount);
+        for (slot, extremes) in self.money.extremes_mut().iter_mut().enumerate() {
+            if inside[EXTREME_WINDOWS[slot]] {
+                extremes.add(amount);
             }
         }
     }

@@ -14,8 +14,9 @@
 use super::block::{EventBlock, SUPERSEDED};
 use super::extremes::Extremes;
 use super::panes::PaneRings;
+use super::plan::{Money, Plan};
 use super::view::WindowView;
-use crate::limits::{EXACT_EVENTS_MAX, WINDOW_COUNT, WINDOW_MAX, WINDOWS};
+use crate::limits::{EXACT_EVENTS_MAX, WINDOW_COUNT, WINDOWS};
 use crate::units::DurationMicros;
 
 /// Tags carried by each event: identifiers whose distinct values are counted.
@@ -24,9 +25,6 @@ pub const TAG_COUNT: usize = 2;
 pub const DISTINCT_WINDOWS: [usize; 3] = [1, 2, 3];
 /// Indices into [`WINDOWS`] for which extremes are kept: 24 h and 30 d.
 pub const EXTREME_WINDOWS: [usize; 2] = [2, 4];
-
-const WIDEST: usize = WINDOW_COUNT - 1;
-const WIDEST_DISTINCT: usize = DISTINCT_WINDOWS[DISTINCT_WINDOWS.len() - 1];
 
 /// One event as an entity's log sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,54 +37,48 @@ pub struct Event {
     pub tags: [u32; TAG_COUNT],
 }
 
-/// What the caller needs beside the running aggregates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// The lateness bound; events are kept that much longer than the widest window.
-    pub lateness: DurationMicros,
-    /// Whether to count the earlier events with the same tags: a scan of the log.
-    pub seen: bool,
-}
-
-/// See the module's text.
+/// See the module's text. The plan says which windows, tags and aggregates are kept.
 #[derive(Clone, Debug)]
-pub struct EventLog {
-    pub(super) block: EventBlock,
+pub struct EventLog<P: Plan> {
+    pub(super) block: EventBlock<P>,
     /// Newest event time seen; `i64::MIN` before the first event.
     pub(super) newest: i64,
     /// Position of the first event inside each window.
     pub(super) tails: [u16; WINDOW_COUNT],
-    /// Sum of the amounts from there on.
-    pub(super) sums: [i64; WINDOW_COUNT],
+    /// Sums, squares and extremes of the amounts from there on.
+    pub(super) money: P::Money,
     pub(super) distinct: [[u16; DISTINCT_WINDOWS.len()]; TAG_COUNT],
-    pub(super) extremes: [Extremes; EXTREME_WINDOWS.len()],
-    pub(super) squares: i128,
     pub(super) panes: Option<Box<PaneRings>>,
 }
 
-impl Default for EventLog {
+impl<P: Plan> Default for EventLog<P> {
     fn default() -> Self {
         Self {
             block: EventBlock::default(),
             newest: i64::MIN,
             tails: [0; WINDOW_COUNT],
-            sums: [0; WINDOW_COUNT],
+            money: P::Money::default(),
             distinct: [[0; DISTINCT_WINDOWS.len()]; TAG_COUNT],
-            extremes: [Extremes::EMPTY; EXTREME_WINDOWS.len()],
-            squares: 0,
             panes: None,
         }
     }
 }
 
-impl EventLog {
+impl<P: Plan> EventLog<P> {
+    /// The widest window kept, and the widest that counts distinct tags.
+    pub(super) const WIDEST: usize = P::WINDOWS - 1;
+    const WIDEST_DISTINCT: usize = DISTINCT_WINDOWS[P::DISTINCT - 1];
+    const SOUND: () =
+        assert!(Self::WIDEST_DISTINCT <= Self::WIDEST && P::TAGS <= TAG_COUNT && P::WINDOWS <= WINDOW_COUNT);
+
     /// Takes in one event, no further than the lateness bound behind the newest, and says what its
-    /// windows hold.
-    pub fn observe(&mut self, event: &Event, wanted: Wanted) -> WindowView {
+    /// windows hold. Events are kept that much longer than the widest window.
+    pub fn observe(&mut self, event: &Event, lateness: DurationMicros) -> WindowView {
+        const { Self::SOUND };
         if event.time >= self.newest {
-            self.observe_in_order(event, wanted)
+            self.observe_in_order(event, lateness)
         } else {
-            self.observe_late(event, wanted)
+            self.observe_late(event)
         }
     }
 
@@ -97,8 +89,8 @@ impl EventLog {
 
     /// Events kept exactly with a time in `[from, to]`.
     pub fn count_between(&self, from: i64, to: i64) -> u32 {
-        let below = self.block.count_until(from - 1);
-        self.block.count_until(to).saturating_sub(below) as u32
+        let below = self.block.count_until(from - 1, self.newest);
+        self.block.count_until(to, self.newest).saturating_sub(below) as u32
     }
 
     /// Heap bytes held.
@@ -108,37 +100,28 @@ impl EventLog {
 
     /// Starts loading what the next event will touch.
     pub fn prefetch(&self) {
-        self.block.prefetch(&self.tails);
+        self.block.prefetch(&self.tails[..P::WINDOWS]);
     }
 
-    fn observe_in_order(&mut self, event: &Event, wanted: Wanted) -> WindowView {
+    fn observe_in_order(&mut self, event: &Event, lateness: DurationMicros) -> WindowView {
         let since_last = (self.newest != i64::MIN).then(|| DurationMicros(event.time - self.newest));
-        self.advance(event.time, wanted.lateness);
-        let prior_extremes = self.extremes;
-        let mut prior_squares = self.squares;
-        if let Some(panes) = &self.panes {
-            prior_squares += panes.squares_total();
+        self.advance(event.time, lateness);
+        let mut view = WindowView { since_last, ..WindowView::of(event) };
+        for (slot, extremes) in self.money.extremes().iter().enumerate() {
+            view.prior_extremes[slot] = *extremes;
         }
-        let seen = if wanted.seen {
-            self.count_tags(event, self.tails[WIDEST] as usize, self.block.len())
-        } else {
-            [None; TAG_COUNT]
-        };
+        for squares in self.money.squares() {
+            view.prior_squares = squares.get() + self.panes.as_ref().map_or(0, |panes| panes.squares_total());
+        }
+        view.seen = self.count_tags(event, self.tails[Self::WIDEST] as usize, self.block.len());
         let last = self.find_last(event);
         self.append(event, last);
-        let mut view = WindowView {
-            count: [0; WINDOW_COUNT],
-            sum: [0; WINDOW_COUNT],
-            prior_extremes,
-            prior_squares,
-            distinct: self.distinct.map(|each| each.map(u32::from)),
-            seen,
-            since_last,
-            approximate: false,
-        };
-        for window in 0..WINDOW_COUNT {
+        view.distinct = self.distinct.map(|each| each.map(u32::from));
+        for window in 0..P::WINDOWS {
             view.count[window] = (self.block.len() - self.tails[window] as usize) as u64;
-            view.sum[window] = self.sums[window];
+            if let Some(sum) = self.money.sums().get(window) {
+                view.sum[window] = *sum;
+            }
             if let Some(panes) = &self.panes {
                 let (count, sum) = panes.total(window);
                 view.count[window] += count;
@@ -151,52 +134,59 @@ impl EventLog {
 
     /// Moves every window's start up to the windows that end at `now`.
     fn advance(&mut self, now: i64, lateness: DurationMicros) {
-        self.newest = now;
+        // Ages are told from the time that was the newest when the events came in.
+        let before = self.newest;
+        let since = now.wrapping_sub(before);
         let mut stale = [false; EXTREME_WINDOWS.len()];
-        for (window, width) in WINDOWS.iter().enumerate() {
-            let start = now - width.0;
+        for (window, width) in WINDOWS.iter().enumerate().take(P::WINDOWS) {
             let mut tail = self.tails[window] as usize;
-            while tail < self.block.len() && self.block.time(tail) <= start {
+            while tail < self.block.len() && self.block.age(tail, before) + since >= width.0 {
                 self.leave(window, tail, &mut stale);
                 tail += 1;
             }
             self.tails[window] = tail as u16;
         }
-        let reachable = now - WINDOW_MAX.0 - lateness.0;
+        let reach = WINDOWS[Self::WIDEST].0 + lateness.0;
         let mut gone = 0;
-        while gone < self.tails[WIDEST] as usize && self.block.time(gone) <= reachable {
+        while gone < self.tails[Self::WIDEST] as usize && self.block.age(gone, before) + since >= reach {
             gone += 1;
         }
         if gone > 0 {
             self.block.drop_front(gone);
-            self.tails.iter_mut().for_each(|tail| *tail -= gone as u16);
+            self.tails[..P::WINDOWS].iter_mut().for_each(|tail| *tail -= gone as u16);
         }
+        self.newest = now;
         if let Some(panes) = &mut self.panes {
             let forgotten = panes.advance(now);
-            for (slot, &window) in EXTREME_WINDOWS.iter().enumerate() {
-                stale[slot] |= self.extremes[slot].touches_any(forgotten[window]);
+            for (slot, extremes) in self.money.extremes().iter().enumerate() {
+                stale[slot] |= extremes.touches_any(forgotten[EXTREME_WINDOWS[slot]]);
             }
-            if !panes.is_live(reachable) {
+            if !panes.is_live(now - reach) {
                 self.panes = None;
             }
         }
         for (slot, _) in stale.into_iter().enumerate().filter(|(_, stale)| *stale) {
-            self.extremes[slot] = self.scan_extremes(EXTREME_WINDOWS[slot]);
+            let extremes = self.scan_extremes(EXTREME_WINDOWS[slot]);
+            self.money.extremes_mut()[slot] = extremes;
         }
     }
 
     /// Takes the event at `at` out of one window's aggregates.
     fn leave(&mut self, window: usize, at: usize, stale: &mut [bool; EXTREME_WINDOWS.len()]) {
-        let amount = self.block.amount(at);
-        self.sums[window] -= amount;
-        if window == WIDEST {
-            self.squares -= i128::from(amount) * i128::from(amount);
+        if P::Money::AMOUNTS {
+            let amount = self.block.amount(at);
+            self.money.sums_mut()[window] -= amount;
+            if window == WINDOW_COUNT - 1 {
+                for squares in self.money.squares_mut() {
+                    squares.set(squares.get() - i128::from(amount) * i128::from(amount));
+                }
+            }
+            for (slot, extremes) in self.money.extremes().iter().enumerate() {
+                stale[slot] |= EXTREME_WINDOWS[slot] == window && extremes.touches(amount);
+            }
         }
-        if let Some(slot) = EXTREME_WINDOWS.iter().position(|&each| each == window) {
-            stale[slot] |= self.extremes[slot].touches(amount);
-        }
-        if let Some(slot) = DISTINCT_WINDOWS.iter().position(|&each| each == window) {
-            for which in 0..TAG_COUNT {
+        if let Some(slot) = DISTINCT_WINDOWS[..P::DISTINCT].iter().position(|&each| each == window) {
+            for which in 0..P::TAGS {
                 self.distinct[which][slot] -= u16::from(is_last(self.block.tags(which)[at]));
             }
         }
@@ -204,8 +194,7 @@ impl EventLog {
 
     pub(super) fn scan_extremes(&self, window: usize) -> Extremes {
         let mut all = self.panes.as_ref().map_or(Extremes::EMPTY, |panes| panes.extremes(window));
-        let tail = self.tails[window] as usize;
-        self.block.amounts()[tail..].iter().for_each(|&amount| all.add(amount as i64));
+        self.block.amounts_from(self.tails[window] as usize).for_each(|amount| all.add(amount));
         all
     }
 
@@ -216,11 +205,11 @@ impl EventLog {
             self.spill();
             last = last.map(|at| at.and_then(|at| at.checked_sub(1)));
         }
-        for (which, last) in last.into_iter().enumerate() {
+        for (which, last) in last.into_iter().enumerate().take(P::TAGS) {
             if event.tags[which] == 0 {
                 continue;
             }
-            for (slot, &window) in DISTINCT_WINDOWS.iter().enumerate() {
+            for (slot, &window) in DISTINCT_WINDOWS[..P::DISTINCT].iter().enumerate() {
                 let counted = last.is_some_and(|at| at >= self.tails[window] as usize);
                 self.distinct[which][slot] += u16::from(!counted);
             }
@@ -229,20 +218,22 @@ impl EventLog {
             }
         }
         self.block.insert(self.block.len(), event.time, event.amount, event.tags);
-        self.sums.iter_mut().for_each(|sum| *sum += event.amount);
-        self.squares += i128::from(event.amount) * i128::from(event.amount);
-        self.extremes.iter_mut().for_each(|extremes| extremes.add(event.amount));
+        self.money.sums_mut().iter_mut().for_each(|sum| *sum += event.amount);
+        for squares in self.money.squares_mut() {
+            squares.set(squares.get() + i128::from(event.amount) * i128::from(event.amount));
+        }
+        self.money.extremes_mut().iter_mut().for_each(|extremes| extremes.add(event.amount));
     }
 
     /// Moves the oldest event out of the full log into the panes of the windows it is still inside.
     #[cold]
     pub(super) fn spill(&mut self) {
-        let (time, amount) = (self.block.time(0), self.block.amount(0));
+        let (time, amount) = (self.block.time(0, self.newest), self.block.amount(0));
         let mut panes = self.panes.take().unwrap_or_else(|| PaneRings::new(self.newest));
         panes.newest_spilled = panes.newest_spilled.max(time);
         // The extremes cover log and panes together, so moving an event between them changes nothing.
         let mut stale = [false; EXTREME_WINDOWS.len()];
-        for window in 0..WINDOW_COUNT {
+        for window in 0..P::WINDOWS {
             if self.tails[window] == 0 {
                 self.leave(window, 0, &mut stale);
                 panes.add(window, time, amount);
@@ -256,19 +247,19 @@ impl EventLog {
 
     /// Position of the last event with each tag of `event`, among those that distinct counts can reach.
     pub(super) fn find_last(&self, event: &Event) -> [Option<usize>; TAG_COUNT] {
-        let from = self.tails[WIDEST_DISTINCT] as usize;
+        let from = self.tails[Self::WIDEST_DISTINCT] as usize;
         std::array::from_fn(|which| {
-            let tags = &self.block.tags(which)[from..];
+            let tags = self.block.tags(which).get(from..)?;
             last_with_tag(tags, event.tags[which]).map(|at| from + at)
         })
     }
 
-    /// How often each tag of `event` occurs among the events `[from, to)`.
+    /// How often each tag of `event`, if the plan asks, occurs among the events `[from, to)`.
     pub(super) fn count_tags(&self, event: &Event, from: usize, to: usize) -> [Option<u32>; TAG_COUNT] {
         std::array::from_fn(|which| {
             let wanted = event.tags[which];
             let same = |&tag: &u32| u32::from(tag & !SUPERSEDED == wanted);
-            (wanted != 0).then(|| self.block.tags(which)[from..to].iter().map(same).sum())
+            (P::SEEN[which] && wanted != 0).then(|| self.block.tags(which)[from..to].iter().map(same).sum())
         })
     }
 }

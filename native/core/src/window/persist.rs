@@ -6,28 +6,28 @@
 use super::block::EventBlock;
 use super::extremes::Extremes;
 use super::fraud_log::{FraudLog, KnownFraud};
-use super::log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, EventLog, TAG_COUNT, is_last};
+use super::log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, EventLog, is_last};
 use super::panes::{Pane, PaneRings};
+use super::plan::{Money, Plan};
 use super::table::{Slab, SlabStats, Slot, Table};
 use crate::entity::Profile;
 use crate::limits::{
-    AMOUNT_MINOR_MAX, EVENT_TIME_MAX, EVENT_TIME_MIN, EXACT_EVENTS_MAX, KNOWN_FRAUDS_MAX, PANES_PER_WINDOW,
-    WINDOW_COUNT, WINDOWS,
+    AMOUNT_MINOR_MAX, EVENT_TIME_MAX, EVENT_TIME_MIN, EXACT_EVENTS_MAX, KNOWN_FRAUDS_MAX, LATENESS_MAX,
+    PANES_PER_WINDOW, WINDOW_COUNT, WINDOW_MAX, WINDOWS,
 };
 use crate::snapshot::{Reader, SnapshotError, Writer};
 use crate::units::EntityKey;
 
-impl EventLog {
+impl<P: Plan> EventLog<P> {
     /// Appends the log to a snapshot.
     pub fn write(&self, out: &mut Writer) {
         out.i64(self.newest);
         out.u16(self.block.len() as u16);
-        for column in [self.block.times(), self.block.amounts()] {
-            for &word in column {
-                out.u64(word);
-            }
+        for at in 0..self.block.len() {
+            out.u64(self.block.age(at, self.newest) as u64);
         }
-        for which in 0..TAG_COUNT {
+        self.block.amounts_from(0).for_each(|amount| out.i64(amount));
+        for which in 0..P::TAGS {
             for &tag in self.block.tags(which) {
                 out.u32(tag);
             }
@@ -52,47 +52,57 @@ impl EventLog {
 
     /// Computes every running aggregate from the events and the newest time.
     fn derive(&mut self) {
-        for (window, width) in WINDOWS.iter().enumerate() {
-            let tail = self.block.count_until(self.newest.saturating_sub(width.0));
-            let sum = self.block.amounts()[tail..].iter().map(|&amount| amount as i64).sum();
+        for (window, width) in WINDOWS.iter().enumerate().take(P::WINDOWS) {
+            let tail = self.block.count_until(self.newest.saturating_sub(width.0), self.newest);
             self.tails[window] = tail as u16;
-            self.sums[window] = sum;
+            if let Some(sum) = self.money.sums_mut().get_mut(window) {
+                *sum = self.block.amounts_from(tail).sum();
+            }
         }
         let widest = self.tails[WINDOW_COUNT - 1] as usize;
-        let squares = self.block.amounts()[widest..].iter().map(|&amount| i128::from(amount).pow(2));
-        self.squares = squares.sum();
-        for (slot, &window) in DISTINCT_WINDOWS.iter().enumerate() {
+        for squares in self.money.squares_mut() {
+            squares.set(self.block.amounts_from(widest).map(|amount| i128::from(amount).pow(2)).sum());
+        }
+        for (slot, &window) in DISTINCT_WINDOWS[..P::DISTINCT].iter().enumerate() {
             let tail = self.tails[window] as usize;
-            for which in 0..TAG_COUNT {
+            for which in 0..P::TAGS {
                 let tags = &self.block.tags(which)[tail..];
                 self.distinct[which][slot] = tags.iter().filter(|&&tag| is_last(tag)).count() as u16;
             }
         }
-        self.extremes = EXTREME_WINDOWS.map(|window| self.scan_extremes(window));
+        for (slot, window) in EXTREME_WINDOWS.into_iter().enumerate().take(self.money.extremes().len()) {
+            let extremes = self.scan_extremes(window);
+            self.money.extremes_mut()[slot] = extremes;
+        }
     }
 }
 
-fn read_block(input: &mut Reader<'_>, newest: i64) -> Result<EventBlock, SnapshotError> {
+fn read_block<P: Plan>(input: &mut Reader<'_>, newest: i64) -> Result<EventBlock<P>, SnapshotError> {
     let len = input.u16()? as usize;
     if len > EXACT_EVENTS_MAX {
         return Err(SnapshotError::OutOfRange { what: "events of an entity", value: len as i64 });
     }
-    let mut column = || (0..len).map(|_| input.u64()).collect::<Result<Vec<_>, _>>();
-    let (times, amounts) = (column()?, column()?);
+    if len > 0 && !(EVENT_TIME_MIN.0..EVENT_TIME_MAX.0).contains(&newest) {
+        return Err(SnapshotError::OutOfRange { what: "newest event time", value: newest });
+    }
+    let ages = (0..len).map(|_| input.i64()).collect::<Result<Vec<_>, _>>()?;
+    let amounts = if P::Money::AMOUNTS { len } else { 0 };
+    let amounts = (0..amounts).map(|_| input.i64()).collect::<Result<Vec<_>, _>>()?;
     let mut column = || (0..len).map(|_| input.u32()).collect::<Result<Vec<_>, _>>();
-    let (first, second) = (column()?, column()?);
+    let tags = (0..P::TAGS).map(|_| column()).collect::<Result<Vec<_>, _>>()?;
     let mut block = EventBlock::default();
-    let mut before = EVENT_TIME_MIN.0;
-    for at in 0..len {
-        let (time, amount) = (times[at] as i64, amounts[at] as i64);
-        if time < before || time > newest || time >= EVENT_TIME_MAX.0 {
-            return Err(SnapshotError::OutOfRange { what: "event time", value: time });
+    let mut before = WINDOW_MAX.0 + LATENESS_MAX.0;
+    for (at, &age) in ages.iter().enumerate() {
+        let amount = amounts.get(at).copied().unwrap_or(0);
+        if !(0..=before).contains(&age) {
+            return Err(SnapshotError::OutOfRange { what: "age of an event", value: age });
         }
         if !(0..=AMOUNT_MINOR_MAX).contains(&amount) {
             return Err(SnapshotError::OutOfRange { what: "amount", value: amount });
         }
-        block.insert(at, time, amount, [first[at], second[at]]);
-        before = time;
+        let tag = |which: usize| tags.get(which).map_or(0, |column| column[at]);
+        block.insert(at, newest - age, amount, [tag(0), tag(1)]);
+        before = age;
     }
     Ok(block)
 }

@@ -1,11 +1,11 @@
 //! What the windows of one entity say about one event: the facts that features are made of.
 
 use super::extremes::Extremes;
-use super::log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, TAG_COUNT};
+use super::log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, Event, TAG_COUNT};
 use crate::limits::WINDOW_COUNT;
 use crate::units::DurationMicros;
 
-/// Aggregates over `(t - w, t]` at one event.
+/// Aggregates over `(t - w, t]` at one event. What the plan of the log does not keep is as in [`of`](Self::of).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WindowView {
     /// Events in each window, this one included.
@@ -24,4 +24,20 @@ pub struct WindowView {
     pub since_last: Option<DurationMicros>,
     /// Whether some aggregate includes panes instead of single events.
     pub approximate: bool,
+}
+
+impl WindowView {
+    /// Windows in which an event is alone.
+    pub const fn of(event: &Event) -> Self {
+        Self {
+            count: [1; WINDOW_COUNT],
+            sum: [event.amount; WINDOW_COUNT],
+            prior_extremes: [Extremes::EMPTY; EXTREME_WINDOWS.len()],
+            prior_squares: 0,
+            distinct: [[0; DISTINCT_WINDOWS.len()]; TAG_COUNT],
+            seen: [None; TAG_COUNT],
+            since_last: None,
+            approximate: false,
+        }
+    }
 }

@@ -22,6 +22,7 @@ fn settings(world: Config) -> LoadSettings {
         warm_days: 0,
         count: 0,
         seconds: 0.0,
+        hold: false,
         malformed: 0.0,
     }
 }

@@ -59,6 +59,11 @@ impl Load {
         self.progress.report()
     }
 
+    /// Lets a load that holds after its warm-up go on, now or when it gets there.
+    pub fn release(&self) {
+        self.progress.release();
+    }
+
     /// Asks it to stop: no more records, then the flush of those under way.
     pub fn stop(&self) {
         self.progress.stop();

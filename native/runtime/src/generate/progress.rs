@@ -12,12 +12,14 @@ pub enum Phase {
     Preparing = 0,
     /// Sending the warm-up days as fast as possible.
     Warming = 1,
+    /// The warm-up is sent; waiting to be told to go on.
+    Holding = 2,
     /// Sending at the rate that was asked for.
-    Sending = 2,
+    Sending = 3,
     /// Waiting for the broker to take the last records.
-    Flushing = 3,
+    Flushing = 4,
     /// Done; the figures are final.
-    Done = 4,
+    Done = 5,
 }
 
 impl Phase {
@@ -26,6 +28,7 @@ impl Phase {
         match self {
             Self::Preparing => "preparing",
             Self::Warming => "warming",
+            Self::Holding => "holding",
             Self::Sending => "sending",
             Self::Flushing => "flushing",
             Self::Done => "done",
@@ -36,8 +39,9 @@ impl Phase {
         match code {
             0 => Self::Preparing,
             1 => Self::Warming,
-            2 => Self::Sending,
-            3 => Self::Flushing,
+            2 => Self::Holding,
+            3 => Self::Sending,
+            4 => Self::Flushing,
             _ => Self::Done,
         }
     }
@@ -83,6 +87,7 @@ pub struct Report {
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     stop: AtomicBool,
+    release: AtomicBool,
     phase: AtomicU8,
     pub day: AtomicU64,
     pub transactions: AtomicU64,
@@ -106,6 +111,14 @@ impl Progress {
 
     pub(super) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn release(&self) {
+        self.release.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_released(&self) -> bool {
+        self.release.load(Ordering::Relaxed)
     }
 
     pub(super) fn enter(&self, phase: Phase) {
@@ -199,8 +212,8 @@ mod tests {
 
     #[test]
     fn phases_come_back_as_they_went_in() {
-        for phase in [Phase::Preparing, Phase::Warming, Phase::Sending, Phase::Flushing, Phase::Done] {
-            assert_eq!(Phase::of(phase as u8), phase);
+        for code in 0..=5 {
+            assert_eq!(Phase::of(code) as u8, code);
         }
     }
 }

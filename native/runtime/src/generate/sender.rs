@@ -173,6 +173,7 @@ impl<'a> Sending<'a> {
             if warm {
                 self.progress.enter(Phase::Warming);
             } else if self.started.is_none() {
+                self.hold();
                 self.started = Some(Instant::now());
                 self.progress.enter(Phase::Sending);
             }
@@ -193,6 +194,20 @@ impl<'a> Sending<'a> {
             let _ = used.try_send(block);
         }
         self.look_around();
+    }
+
+    /// Between warm-up and rate: waits to be released, if that was asked for.
+    fn hold(&mut self) {
+        if self.settings.hold {
+            self.progress.enter(Phase::Holding);
+        }
+        while self.settings.hold && !self.progress.is_released() && !self.ended {
+            self.producer.poll(PATIENCE);
+            self.look_around();
+            if under_way(self.producer) == 0 {
+                std::thread::sleep(PATIENCE);
+            }
+        }
     }
 
     /// Waits for the next transaction's turn, or ends the load.

@@ -30,6 +30,8 @@ pub struct LoadSettings {
     pub skip_days: u32,
     /// Days after those that are sent as fast as possible, before rate, count and seconds apply.
     pub warm_days: u32,
+    /// After the warm-up, wait for [`super::Load::release`].
+    pub hold: bool,
     /// Transactions after the warm-up; 0: no limit.
     pub count: u64,
     /// Seconds after the warm-up; 0: no limit.

@@ -144,22 +144,36 @@ impl Consumer {
     /// Takes up to `max` records, waiting up to `timeout_ms` for the first. Those of the last poll are gone.
     pub fn poll(&mut self, max: usize, timeout_ms: i32) -> Result<Polled, KafkaError> {
         self.messages.release();
-        let list = &mut self.messages.0;
-        list.reserve(max);
-        // SAFETY: the vector has room for `max` pointers; the call says how many it wrote.
-        let taken = unsafe {
-            let taken =
-                sys::rd_kafka_consume_batch_queue(self.queue.0.as_ptr(), timeout_ms, list.as_mut_ptr(), max);
-            let taken = usize::try_from(taken).unwrap_or(0);
-            list.set_len(taken);
-            taken
-        };
+        self.messages.0.reserve(max);
+        // The client waits until it has all that it is asked for: ask for what is there, and only when there is
+        // nothing wait for one.
+        let mut taken = self.take(max, 0);
+        if taken == 0 && timeout_ms > 0 {
+            taken = self.take(1, timeout_ms);
+            taken += if taken > 0 { self.take(max - 1, 0) } else { 0 };
+        }
+        let list = &self.messages.0;
         // Errors come through the queue like records; they are rare, so the usual case is one scan.
         // SAFETY: the pointers were just written by librdkafka.
         let bad = (0..taken).find(|&at| unsafe { (*list[at]).err } != OK);
         match bad {
             None => Ok(Polled::Records(taken)),
             Some(first) => self.sort_out(first),
+        }
+    }
+
+    /// Appends up to `max` records to the list, which has room for them.
+    fn take(&mut self, max: usize, timeout_ms: i32) -> usize {
+        let list = &mut self.messages.0;
+        let before = list.len();
+        debug_assert!(list.capacity() - before >= max);
+        // SAFETY: the vector has room for `max` more pointers; the call says how many it wrote.
+        unsafe {
+            let place = list.as_mut_ptr().add(before);
+            let taken = sys::rd_kafka_consume_batch_queue(self.queue.0.as_ptr(), timeout_ms, place, max);
+            let taken = usize::try_from(taken).unwrap_or(0);
+            list.set_len(before + taken);
+            taken
         }
     }
 

@@ -171,6 +171,23 @@ impl Handle {
         check("ask for offsets", code).map(|()| (low, high))
     }
 
+    /// Offset after a partition's last record as the client heard with its last fetch; `None` before the first.
+    pub fn end_heard(&self, topic: &str, partition: i32) -> Option<i64> {
+        let name = c_text("look up offsets", topic).ok()?;
+        let (mut low, mut high) = (0, -1);
+        // SAFETY: all pointers are valid for the call, which asks nobody.
+        let code = unsafe {
+            sys::rd_kafka_get_watermark_offsets(
+                self.as_ptr(),
+                name.as_ptr(),
+                partition,
+                &raw mut low,
+                &raw mut high,
+            )
+        };
+        (code == OK && high >= 0).then_some(high)
+    }
+
     /// Number of partitions of a topic; 0 if it does not exist.
     pub fn partitions(&self, topic: &str, timeout_ms: i32) -> Result<usize, KafkaError> {
         let name = c_text("ask for metadata", topic)?;

@@ -124,6 +124,10 @@ impl KafkaSettings {
                 ("message.timeout.ms", "0"),
                 ("linger.ms", &linger_ms.to_string()),
                 ("compression.codec", compression),
+                // One request at a time: what comes meanwhile is the next batch, so batches grow with the load by
+                // themselves. With several, the client's thread polls without pause as long as anything is queued
+                // (its clock counts microseconds, its poll milliseconds): a whole core for nothing.
+                ("max.in.flight.requests.per.connection", "1"),
                 ("batch.num.messages", "10000"),
                 ("batch.size", "1000000"),
                 // Never the limit: records in flight are counted and bounded before they get here.

@@ -36,7 +36,7 @@ fn any_field() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Bits of the coordinates, since NaN is equal to nothing.
-fn comparable<'a>(raw: &RawTransaction<'a>) -> (String, Option<u64>, Option<u64>) {
+fn comparable(raw: &RawTransaction<'_>) -> (String, Option<u64>, Option<u64>) {
     let places = (raw.latitude.map(f64::to_bits), raw.longitude.map(f64::to_bits));
     let rest = RawTransaction { latitude: None, longitude: None, ..*raw };
     (format!("{rest:?}"), places.0, places.1)

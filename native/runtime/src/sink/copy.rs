@@ -1,7 +1,7 @@
-//! PostgreSQL's binary COPY format: rows into one buffer that is reused.
+//! Postgres's binary COPY format: rows into one buffer that is reused.
 //!
 //! Numbers are big-endian, every field has its length before it, -1 is NULL. Times are microseconds since 2000.
-//! A text with a NUL character, which PostgreSQL cannot hold, gets U+FFFD in its place.
+//! A text with a NUL character, which Postgres cannot hold, gets U+FFFD in its place.
 
 /// Microseconds from 1970-01-01 to 2000-01-01.
 const EPOCH_2000_MICROS: i64 = 946_684_800_000_000;

@@ -1,4 +1,4 @@
-//! Writers behind the decisions: PostgreSQL and Redis, each a reader of the log with a position of its own.
+//! Writers behind the decisions: Postgres and Redis, each a reader of the log with a position of its own.
 //!
 //! The log is the only buffer. A sink holds one batch in hand and reads on when it is written, so an outage of a
 //! database is lag, never memory and never loss. Rows and position are written together, and the position is
@@ -73,7 +73,7 @@ impl SinkHandle {
     }
 }
 
-/// Starts the writers to PostgreSQL: one of decisions and alerts, one of labels.
+/// Starts the writers to Postgres: one of decisions and alerts, one of labels.
 pub fn spawn_postgres(
     settings: &PostgresSettings,
     kafka: &KafkaSettings,

@@ -1,4 +1,4 @@
-//! Decisions and alerts to PostgreSQL: one database transaction a batch, which also moves the position.
+//! Decisions and alerts to Postgres: one database transaction a batch, which also moves the position.
 //!
 //! Because the position moves with the rows, no row of a batch can exist yet unless its id is a repeated one. So a
 //! batch is first copied straight into the tables; when a key exists after all, the same batch goes through a
@@ -29,7 +29,7 @@ const APPROVE: i32 = 1;
 /// Bytes at which a batch is written although it has few rows.
 const BATCH_BYTES: usize = 16 << 20;
 /// How often old partitions are looked for.
-const RETENTION_EVERY: Duration = Duration::from_mins(10);
+const RETENTION_EVERY: Duration = Duration::from_secs(600);
 /// Batches that go through staging after a repeated id: such ids come in groups.
 const STAGED_AFTER_REPEAT: u32 = 8;
 
@@ -44,7 +44,10 @@ struct Target {
 
 impl Target {
     fn staging(&self) -> String {
-        format!("CREATE TEMP TABLE IF NOT EXISTS {0}_staging (LIKE {0}) ON COMMIT DELETE ROWS", self.table)
+        format!(
+            "CREATE TEMP TABLE IF NOT EXISTS {0}_staging (LIKE {0} INCLUDING DEFAULTS) ON COMMIT DELETE ROWS",
+            self.table
+        )
     }
 
     fn copy(&self, suffix: &str) -> String {

@@ -1,4 +1,4 @@
-//! Labels to PostgreSQL: the newest label of a transaction is its row.
+//! Labels to Postgres: the newest label of a transaction is its row.
 
 use std::time::Duration;
 

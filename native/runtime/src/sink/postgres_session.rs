@@ -1,4 +1,4 @@
-//! One connection to PostgreSQL in which every call has a deadline.
+//! One connection to Postgres in which every call has a deadline.
 //!
 //! The server gets time limits of its own, but a server that is frozen, or a network that swallows packets, says
 //! nothing at all; so our side counts too, and gives up the connection when a call takes too long. What was

@@ -129,7 +129,7 @@ impl Batch {
             let json = entry(view, raw, offset, true, reuse(&mut self.alerts, ALERTS_PER_FLUSH));
             self.alerts.push_back(json);
         }
-        if self.feed.len() < FEED_PER_FLUSH || self.counts.rows % 64 == 0 {
+        if self.feed.len() < FEED_PER_FLUSH || self.counts.rows.is_multiple_of(64) {
             let json = entry(view, raw, offset, false, reuse(&mut self.feed, FEED_PER_FLUSH));
             self.feed.push_back(json);
         }

@@ -35,6 +35,8 @@ pub struct Decider {
     pub engine: Engine,
     /// Rows decided so far.
     pub position: u64,
+    /// Chunks decided by this run.
+    pub chunks: u64,
     /// Offset of the next label.
     pub label_offset: i64,
     /// Offset of the next transaction of each partition.
@@ -124,6 +126,7 @@ impl Decider {
         let model = model.map_or(0, |active| active.short_hash);
         chunk.decided = Some(DecidedChunk { output, model, time_micros, first: self.position });
         self.position += chunk.rows.len() as u64;
+        self.chunks += 1;
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&self.sources);
         self.metrics.stage(Stage::Decide, since);
     }
@@ -176,7 +179,7 @@ impl Decider {
         if !self.writer.is_empty() || self.writer.try_send(self.begin()).is_err() {
             return None;
         }
-        self.delivery.watch(self.position);
+        self.delivery.watch(self.position, self.chunks);
         Some(Copying { next: 0, tables: Default::default() })
     }
 
@@ -201,14 +204,14 @@ impl Decider {
             return false;
         }
         self.metrics.set_tables(copying.tables);
-        self.delivery.watch(self.position);
+        self.delivery.watch(self.position, self.chunks);
         let _ = self.writer.send(ToWriter::End(self.position));
         true
     }
 
     /// Hands the whole state to the writer at once: for when nothing is decided any more.
     pub fn copy_all(&self) {
-        self.delivery.watch(self.position);
+        self.delivery.watch(self.position, self.chunks);
         // Waits for an earlier snapshot: its outputs are acknowledged, so that one is soon done.
         if self.writer.send(self.begin()).is_err() {
             return;
@@ -220,7 +223,7 @@ impl Decider {
                 return;
             }
         }
-        self.delivery.watch(self.position);
+        self.delivery.watch(self.position, self.chunks);
         let _ = self.writer.send(ToWriter::End(self.position));
     }
 }

@@ -32,6 +32,8 @@ pub struct Reached {
 #[derive(Debug)]
 struct Watch {
     position: u64,
+    /// Chunks decided before it: those without a row move no position, but their dead letters count too.
+    chunks: u64,
     /// Records of the other topics that must be acknowledged too; set once all before the position are sent.
     needs: Option<[u64; TOPICS]>,
     /// Offset after the position's decision.
@@ -41,8 +43,9 @@ struct Watch {
 
 #[derive(Debug)]
 struct State {
-    /// Rows decided and sent.
+    /// Rows decided and sent, and the chunks they came in.
     sent: u64,
+    sent_chunks: u64,
     /// Records sent and acknowledged, by topic; decisions count from the first position of this run.
     sent_records: [u64; TOPICS],
     done_records: [u64; TOPICS],
@@ -64,6 +67,7 @@ impl Delivery {
     pub fn new(first: u64, offsets: [i64; TOPICS]) -> Self {
         let state = State {
             sent: first,
+            sent_chunks: 0,
             sent_records: [0; TOPICS],
             done_records: [0; TOPICS],
             offsets,
@@ -77,14 +81,24 @@ impl Delivery {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that records were handed to the producer; `position` is the one after their last decision.
+    /// Notes that a chunk was handed to the producer; `position` is the one after its last decision.
     pub fn sent(&self, position: u64, records: [u64; TOPICS]) {
         let mut state = self.lock();
         state.sent = position;
+        state.sent_chunks += 1;
+        self.add(&mut state, records);
+    }
+
+    /// Notes that records beside the chunks were handed to the producer, or those of a chunk that come before it.
+    pub fn sent_ahead(&self, records: [u64; TOPICS]) {
+        self.add(&mut self.lock(), records);
+    }
+
+    fn add(&self, state: &mut State, records: [u64; TOPICS]) {
         for (sum, more) in state.sent_records.iter_mut().zip(records) {
             *sum += more;
         }
-        self.settle(&mut state);
+        self.settle(state);
     }
 
     /// Notes acknowledged records: by topic how many, the offset after the last, and for the watched
@@ -104,10 +118,10 @@ impl Delivery {
     }
 
     fn settle(&self, state: &mut State) {
-        let State { sent, sent_records, done_records, offsets, first, watches } = state;
+        let State { sent, sent_chunks, sent_records, done_records, offsets, first, watches } = state;
         let delivered = *first + done_records[DECISIONS];
         for watch in watches.iter_mut().filter(|watch| watch.reached.is_none()) {
-            if watch.needs.is_none() && *sent >= watch.position {
+            if watch.needs.is_none() && *sent >= watch.position && *sent_chunks >= watch.chunks {
                 watch.needs = Some(*sent_records);
             }
             if watch.offset.is_none() && delivered == watch.position {
@@ -130,10 +144,10 @@ impl Delivery {
         self.lock().offsets
     }
 
-    /// Asks to be told when all rows before a position are safe.
-    pub fn watch(&self, position: u64) {
+    /// Asks to be told when all rows before a position are safe, and the dead letters of the first `chunks` chunks.
+    pub fn watch(&self, position: u64, chunks: u64) {
         let mut state = self.lock();
-        state.watches.push(Watch { position, needs: None, offset: None, reached: None });
+        state.watches.push(Watch { position, chunks, needs: None, offset: None, reached: None });
         self.settle(&mut state);
     }
 
@@ -153,6 +167,12 @@ impl Delivery {
     pub fn outstanding(&self) -> u64 {
         let state = self.lock();
         state.sent_records.iter().sum::<u64>() - state.done_records.iter().sum::<u64>()
+    }
+
+    /// Records of one topic sent and not acknowledged.
+    pub fn outstanding_of(&self, topic: usize) -> u64 {
+        let state = self.lock();
+        state.sent_records[topic] - state.done_records[topic]
     }
 
     /// Waits for a watched position; `None` when told to stop before. The watch is over then.
@@ -181,7 +201,7 @@ mod tests {
     #[test]
     fn a_position_is_reached_when_its_decisions_alerts_and_dead_letters_are_acknowledged() {
         let delivery = Delivery::new(100, [500, 50, 5]);
-        delivery.watch(110);
+        delivery.watch(110, 1);
         delivery.sent(110, [10, 2, 1]);
         delivery.acknowledged([10, 1, 1], [Some(511), Some(51), Some(6)], &[(110, 511)]);
         let stop = Stop::default();
@@ -189,7 +209,7 @@ mod tests {
         assert_eq!(delivery.in_flight(), 0);
         assert_eq!(delivery.outstanding(), 1);
         assert_eq!(delivery.wait(110, &stop), None, "an alert is missing");
-        delivery.watch(110);
+        delivery.watch(110, 1);
         delivery.acknowledged([0, 1, 0], [None, Some(52), None], &[]);
         assert_eq!(delivery.wait(110, &stop), Some(Reached { offsets: [511, 52, 6] }));
     }
@@ -197,19 +217,25 @@ mod tests {
     #[test]
     fn a_position_that_is_safe_already_is_reached_at_once() {
         let delivery = Delivery::new(7, [30, 3, 0]);
-        delivery.watch(7);
+        delivery.watch(7, 0);
         let stop = Stop::default();
         assert_eq!(delivery.wait(7, &stop), Some(Reached { offsets: [30, 3, 0] }));
         assert_eq!(delivery.wait(7, &Stop::default()), None, "nobody asked for it");
     }
 
     #[test]
-    fn foreign_records_between_ours_move_the_offsets() {
-        let delivery = Delivery::new(0, [1, 1, 1]);
-        delivery.sent(4, [4, 0, 0]);
-        delivery.watch(2);
-        // The third of our records stands behind one of a process that had been replaced.
-        delivery.acknowledged([4, 0, 0], [Some(6), None, None], &[(2, 3)]);
-        assert_eq!(delivery.wait(2, &Stop::default()), Some(Reached { offsets: [3, 1, 1] }));
+    fn a_chunk_of_nothing_but_refused_records_is_waited_for() {
+        let delivery = Delivery::new(7, [30, 3, 0]);
+        // Decided, but still on its way to the producer: its dead letter is not even sent.
+        delivery.watch(7, 1);
+        let stop = Stop::default();
+        stop.set();
+        assert_eq!(delivery.wait(7, &stop), None);
+        delivery.watch(7, 1);
+        delivery.sent_ahead([0, 0, 1]);
+        delivery.sent(7, [0, 0, 0]);
+        assert_eq!(delivery.outstanding_of(DEAD_LETTERS), 1);
+        delivery.acknowledged([0, 0, 1], [None, None, Some(1)], &[]);
+        assert_eq!(delivery.wait(7, &stop), Some(Reached { offsets: [30, 3, 1] }));
     }
 }

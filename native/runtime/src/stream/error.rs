@@ -33,6 +33,15 @@ pub enum StreamError {
         /// Offset of the other process's marker.
         marker: i64,
     },
+    /// Another process has announced itself in a topic that only the process with the seat writes to. Readers
+    /// ignore what this run has written since: it must begin again, with a marker of its own.
+    #[error("{topic}: another process has announced itself at offset {offset} since this one took over")]
+    Intruder {
+        /// The topic.
+        topic: String,
+        /// Offset of its marker.
+        offset: i64,
+    },
     /// A file could not be read or written.
     #[error("{path}: {error}")]
     File {
@@ -73,7 +82,7 @@ impl StreamError {
             Self::Kafka(error) => {
                 !matches!(error, KafkaError::Property { .. } | KafkaError::Partitions { .. })
             }
-            Self::Thread(_) | Self::Overtaken { .. } => true,
+            Self::Thread(_) | Self::Overtaken { .. } | Self::Intruder { .. } => true,
             Self::Settings(_)
             | Self::Snapshot { .. }
             | Self::File { .. }

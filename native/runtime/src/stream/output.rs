@@ -3,6 +3,9 @@
 //! An alert is sent when its decision is acknowledged, never before: a crash must not leave an alert on a decision
 //! that is not in the log, because the transaction would be decided, and alerted, again.
 //!
+//! The dead letters of a chunk are acknowledged before its decisions are sent: a restart goes on behind the last
+//! recorded decision, and would never come back to a refused record before it.
+//!
 //! What is in flight is bounded: when the broker does not acknowledge, this thread waits, the bounded channels
 //! fill, and the source stops reading.
 
@@ -19,7 +22,8 @@ use fraudengine_core::feature::catalogue;
 use super::StreamError;
 use super::chunk::{Chunk, DecidedChunk, Refused, Row};
 use super::delivery::{ALERTS, DEAD_LETTERS, DECISIONS, Delivery, TOPICS};
-use crate::kafka::{Producer, Record};
+use super::recovery;
+use crate::kafka::{Delivery as Delivered, Producer, Record};
 use crate::metrics::{Metrics, Stage};
 use crate::payload::encode::{self, Reason, Source};
 use crate::settings::{FeaturesIn, Settings};
@@ -209,6 +213,9 @@ pub struct Outlet {
     delivery: Arc<Delivery>,
     metrics: Arc<Metrics>,
     in_flight_max: u64,
+    settings: Settings,
+    /// Where the next acknowledged record of each topic must stand.
+    expected: [i64; TOPICS],
     /// Position after the last acknowledged decision.
     acknowledged: u64,
     /// Alerts whose decisions are not acknowledged yet: the position after the decision, key and value.
@@ -229,6 +236,8 @@ impl Outlet {
         let in_flight_max = settings.output.in_flight_max as u64;
         Self {
             producer,
+            settings: settings.clone(),
+            expected: delivery.offsets(),
             encoder,
             delivery,
             metrics,
@@ -250,7 +259,10 @@ impl Outlet {
         loop {
             match chunks.recv_timeout(IDLE) {
                 Ok(chunk) => {
-                    self.send(&chunk)?;
+                    if !self.send(&chunk, abandon)? {
+                        self.producer.abandon();
+                        return Ok(());
+                    }
                     // The source may be gone already; then nobody needs the chunk.
                     let _ = empty.try_send(chunk);
                 }
@@ -263,39 +275,50 @@ impl Outlet {
             }
             while self.delivery.in_flight() >= self.in_flight_max {
                 if abandon.is_set() {
-                    return Ok(self.producer.abandon());
+                    self.producer.abandon();
+                    return Ok(());
                 }
                 self.acknowledge(ACKNOWLEDGE_MS)?;
             }
         }
         while self.delivery.outstanding() > 0 {
             if abandon.is_set() {
-                return Ok(self.producer.abandon());
+                self.producer.abandon();
+                return Ok(());
             }
             self.acknowledge(ACKNOWLEDGE_MS)?;
         }
         Ok(())
     }
 
-    fn send(&mut self, chunk: &Chunk) -> Result<(), StreamError> {
-        let Some(decided) = &chunk.decided else { return Ok(()) };
+    /// Sends what a chunk holds; false when told to give up.
+    fn send(&mut self, chunk: &Chunk, abandon: &Stop) -> Result<bool, StreamError> {
+        let Some(decided) = &chunk.decided else { return Ok(true) };
         let since = Instant::now();
         self.encoder.chunk(chunk, decided);
         let mut counts = [0; TOPICS];
         for (topic, count) in counts.iter_mut().enumerate() {
             *count = self.encoder.records.iter().filter(|(of, ..)| *of == topic).count() as u64;
-            if topic != ALERTS {
-                self.producer.send(topic, self.encoder.of_topic(topic, chunk))?;
-            }
         }
         self.encoder.alerts(chunk, |row, key, value| {
             self.alerts_waiting.push_back((decided.first + row as u64 + 1, key.to_vec(), value.to_vec()));
         });
+        if counts[DEAD_LETTERS] > 0 {
+            self.producer.send(DEAD_LETTERS, self.encoder.of_topic(DEAD_LETTERS, chunk))?;
+            self.delivery.sent_ahead([0, 0, std::mem::take(&mut counts[DEAD_LETTERS])]);
+            while self.delivery.outstanding_of(DEAD_LETTERS) > 0 {
+                if abandon.is_set() {
+                    return Ok(false);
+                }
+                self.acknowledge(ACKNOWLEDGE_MS)?;
+            }
+        }
+        self.producer.send(DECISIONS, self.encoder.of_topic(DECISIONS, chunk))?;
         self.delivery.sent(decided.first + chunk.rows.len() as u64, counts);
         self.metrics.alerts.fetch_add(counts[ALERTS], Relaxed);
         self.metrics.stage(Stage::Encode, since);
         self.metrics.in_flight.store(self.delivery.in_flight(), Relaxed);
-        Ok(())
+        Ok(true)
     }
 
     fn send_alerts(&mut self) -> Result<(), StreamError> {
@@ -309,16 +332,27 @@ impl Outlet {
         self.delivery.watched(&mut self.watched);
         let (mut records, mut offsets) = ([0; TOPICS], [None; TOPICS]);
         let (mut position, watched, mut found) = (self.acknowledged, &self.watched, Vec::new());
-        self.producer.deliveries(wait_ms, |delivery| {
-            records[delivery.topic] += 1;
-            offsets[delivery.topic] = Some(delivery.offset + 1);
-            if delivery.topic == DECISIONS {
+        let (expected, mut gaps) = (&mut self.expected, Vec::new());
+        self.producer.deliveries(wait_ms, |Delivered { topic, offset, .. }| {
+            // The client does not learn the offset of a record that the broker turned out to have already.
+            if offset >= 0 && offset != expected[topic] {
+                gaps.push((topic, expected[topic], offset));
+                expected[topic] = offset;
+            }
+            expected[topic] += 1;
+            records[topic] += 1;
+            offsets[topic] = Some(expected[topic]);
+            if topic == DECISIONS {
                 position += 1;
                 if watched.contains(&position) {
-                    found.push((position, delivery.offset + 1));
+                    found.push((position, expected[topic]));
                 }
             }
         })?;
+        // Before anything is called safe: a snapshot must not cover what readers ignore.
+        for (topic, from, to) in gaps {
+            recovery::refuse_markers(&self.settings, topic, from, to)?;
+        }
         if records.iter().all(|&count| count == 0) {
             return Ok(());
         }

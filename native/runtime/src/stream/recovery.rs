@@ -11,7 +11,7 @@
 //! 5. Go on with the transactions behind the last recorded ones.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fraudengine_core::Engine;
@@ -149,7 +149,7 @@ pub fn recover(settings: &Settings, generations: [i64; TOPICS]) -> Result<Recove
     };
     let stands = fraudengine_core::Stands::all_at(0);
     let loaded = Loaded { header: start, engine, stands };
-    from_loaded(settings, loaded, PathBuf::new(), generations, &questions)
+    from_loaded(settings, loaded, Path::new(""), generations, &questions)
 }
 
 fn first_offset(questions: &Consumer, topic: &str) -> Result<i64, StreamError> {
@@ -158,7 +158,7 @@ fn first_offset(questions: &Consumer, topic: &str) -> Result<i64, StreamError> {
 
 fn from_snapshot(
     settings: &Settings,
-    path: &std::path::Path,
+    path: &Path,
     generations: [i64; TOPICS],
     log_start: i64,
     questions: &Consumer,
@@ -182,13 +182,13 @@ fn from_snapshot(
         };
         return Err(StreamError::Snapshot { path: path.to_owned(), error });
     }
-    from_loaded(settings, loaded, path.to_owned(), generations, questions)
+    from_loaded(settings, loaded, path, generations, questions)
 }
 
 fn from_loaded(
     settings: &Settings,
     loaded: Loaded,
-    path: PathBuf,
+    path: &Path,
     generations: [i64; TOPICS],
     questions: &Consumer,
 ) -> Result<Recovered, StreamError> {
@@ -200,14 +200,18 @@ fn from_loaded(
     let topic = &settings.kafka.decisions_topic;
     let [start, ..] = header.offsets;
     read_log(settings, topic, start, generations[DECISIONS], |offset, value| {
-        let record = decision(value).map_err(|error| foreign(topic, offset, error))?;
+        let record = decision(value).map_err(|error| foreign(topic, offset, &error))?;
         if record.is_marker() {
             rule.marker(offset);
             let verdict = judge(header.generations[DECISIONS], start, header.end_offset, 0, Some(offset));
             return match verdict {
-                Verdict::Overtaken => Err(StreamError::Overtaken { path: path.clone(), marker: offset }),
+                Verdict::Overtaken => Err(StreamError::Overtaken { path: path.to_owned(), marker: offset }),
                 Verdict::Good | Verdict::TooOld => Ok(()),
             };
+        }
+        if record.generation > rule.highest() && !path.as_os_str().is_empty() {
+            // Its marker lies before the snapshot's place: the snapshot was copied from a state that nobody heard.
+            return Err(StreamError::Overtaken { path: path.to_owned(), marker: record.generation });
         }
         if rule.admits(record.generation) { rebuild.take(offset, &record, value) } else { Ok(()) }
     })?;
@@ -219,7 +223,7 @@ fn from_loaded(
         header.generations[DEAD_LETTERS],
     )?;
     let mut recovered = rebuild.finish(generations);
-    recovered.sources = complete_sources(settings, questions, recovered.sources, recovered.position)?;
+    recovered.sources = complete_sources(settings, questions, &recovered.sources, recovered.position)?;
     recovered.letters_sent = letters
         .into_iter()
         .filter(|&(is_label, partition, offset)| {
@@ -234,8 +238,22 @@ fn from_loaded(
     Ok(recovered)
 }
 
-fn foreign(topic: &str, offset: i64, reason: impl ToString) -> StreamError {
+fn foreign(topic: &str, offset: i64, reason: &impl ToString) -> StreamError {
     StreamError::ForeignRecord { topic: topic.to_owned(), offset, reason: reason.to_string() }
+}
+
+/// Looks at what others have written between our own records of an output topic: a replaced process whose last
+/// records come late does no harm, a marker makes readers ignore us ([`StreamError::Intruder`]).
+pub fn refuse_markers(settings: &Settings, topic: usize, from: i64, until: i64) -> Result<(), StreamError> {
+    let name = output_topics(settings)[topic];
+    read_log(settings, name, from, until, |offset, value| {
+        let is_marker = if topic == DEAD_LETTERS {
+            wire::DeadLetter::decode(value).map_err(|error| foreign(name, offset, &error))?.owner != 0
+        } else {
+            decision(value).map_err(|error| foreign(name, offset, &error))?.is_marker()
+        };
+        if is_marker { Err(StreamError::Intruder { topic: name.to_owned(), offset }) } else { Ok(()) }
+    })
 }
 
 /// Reads one of our topics from an offset up to (not including) our marker.
@@ -280,7 +298,7 @@ fn read_alerts(
     let mut sent = HashSet::new();
     let mut rule = GenerationRule::resume(generation);
     read_log(settings, topic, from, until, |offset, value| {
-        let record = decision(value).map_err(|error| foreign(topic, offset, error))?;
+        let record = decision(value).map_err(|error| foreign(topic, offset, &error))?;
         if record.is_marker() {
             rule.marker(offset);
         } else if rule.admits(record.generation) {
@@ -301,7 +319,7 @@ fn read_letters(
     let mut sent = HashSet::new();
     let mut rule = GenerationRule::resume(generation);
     read_log(settings, topic, from, until, |offset, value| {
-        let letter = wire::DeadLetter::decode(value).map_err(|error| foreign(topic, offset, error))?;
+        let letter = wire::DeadLetter::decode(value).map_err(|error| foreign(topic, offset, &error))?;
         if letter.owner != 0 {
             rule.marker(offset);
         } else if rule.admits(letter.generation) {
@@ -317,7 +335,7 @@ fn read_letters(
 fn complete_sources(
     settings: &Settings,
     questions: &Consumer,
-    recorded: Vec<i64>,
+    recorded: &[i64],
     position: u64,
 ) -> Result<Vec<i64>, StreamError> {
     let topic = &settings.kafka.transactions_topic;
@@ -333,14 +351,13 @@ fn complete_sources(
     let mut sources = Vec::with_capacity(partitions);
     for partition in 0..partitions {
         let known = recorded.get(partition).copied().filter(|&offset| offset >= 0);
-        sources.push(match known {
-            Some(offset) => offset,
-            None => {
-                let (low, high) = questions.handle().watermarks(topic, partition as i32, CALL_TIMEOUT_MS)?;
-                let latest = settings.kafka.start == StartFrom::Latest && position == 0;
-                if latest { high } else { low }
-            }
-        });
+        if let Some(offset) = known {
+            sources.push(offset);
+            continue;
+        }
+        let (low, high) = questions.handle().watermarks(topic, partition as i32, CALL_TIMEOUT_MS)?;
+        let latest = settings.kafka.start == StartFrom::Latest && position == 0;
+        sources.push(if latest { high } else { low });
     }
     Ok(sources)
 }

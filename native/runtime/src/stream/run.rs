@@ -55,8 +55,8 @@ fn join<T>(name: &'static str, work: &mut Work<T>) -> Result<Option<T>, StreamEr
     }
 }
 
-fn is_over<T>(work: &Work<T>) -> bool {
-    work.as_ref().is_none_or(JoinHandle::is_finished)
+fn is_over<T>(work: Option<&JoinHandle<T>>) -> bool {
+    work.is_none_or(JoinHandle::is_finished)
 }
 
 impl Run {
@@ -99,7 +99,7 @@ impl Run {
         producer.send(ALERTS, records.iter().copied())?;
         let mut sent = [0; TOPICS];
         sent[ALERTS] = records.len() as u64;
-        delivery.sent(position, sent);
+        delivery.sent_ahead(sent);
 
         let encoder = Encoder::new(settings, generations, recovered.letters_sent);
         let outlet =
@@ -115,6 +115,7 @@ impl Run {
         let decider = Decider {
             engine,
             position,
+            chunks: 0,
             label_offset,
             sources,
             model: model.clone(),
@@ -147,7 +148,10 @@ impl Run {
 
     /// Whether a thread has ended by itself, which only an error makes it do.
     pub fn has_failed(&self) -> bool {
-        is_over(&self.source) || is_over(&self.decider) || is_over(&self.output) || is_over(&self.writer)
+        is_over(self.source.as_ref())
+            || is_over(self.decider.as_ref())
+            || is_over(self.output.as_ref())
+            || is_over(self.writer.as_ref())
     }
 
     /// Offset of the next transaction of each partition, as decided.
@@ -168,10 +172,10 @@ impl Run {
 
     fn finish_threads(&mut self, deadline: Instant) -> Result<(), StreamError> {
         join("source", &mut self.source)?;
-        while !is_over(&self.output) && Instant::now() < deadline {
+        while !is_over(self.output.as_ref()) && Instant::now() < deadline {
             std::thread::park_timeout(Duration::from_millis(5));
         }
-        if !is_over(&self.output) {
+        if !is_over(self.output.as_ref()) {
             self.abandon.set();
         }
         let decider = join("decider", &mut self.decider)?;

@@ -57,7 +57,7 @@ pub fn run(
     for message in parts {
         match message {
             ToWriter::Begin(begin) => {
-                open = Some((SnapshotWriter::begin(&begin.folder, &begin.head)?, *begin))
+                open = Some((SnapshotWriter::begin(&begin.folder, &begin.head)?, *begin));
             }
             ToWriter::Part(position, bytes) => {
                 if let Some((writer, _)) = &mut open {

@@ -4,7 +4,7 @@
 //! dead letter; nothing near it is lost. When the engine is behind, the bounded channel stops this thread, and
 //! librdkafka's bounded fetch queue stops the fetching: a backlog stays with the broker.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender};
 use fraudengine_core::event::{CurrencyTable, RawTransaction, check, check_label};
@@ -14,7 +14,8 @@ use xxhash_rust::xxh3::xxh3_64_with_secret;
 use super::StreamError;
 use super::chunk::{Chunk, Refused, Row};
 use crate::kafka::{Consumer, KafkaSettings, Message, Polled, Position};
-use crate::metrics::Metrics;
+use crate::limits::RAW_BYTES_MAX;
+use crate::metrics::{Metrics, Stage};
 use crate::payload::{Format, Scratch, decode_label, decode_transaction, encode, message as unframed};
 use crate::settings::Settings;
 use crate::stop::Stop;
@@ -144,7 +145,7 @@ impl Reader {
             detail,
             length: message.value.len() as u32,
             keyed_hash: xxh3_64_with_secret(message.value, &self.hash_secret),
-            raw: self.keep_raw.then(|| message.value.to_vec()),
+            raw: self.keep_raw.then(|| message.value[..message.value.len().min(RAW_BYTES_MAX)].to_vec()),
         }
     }
 }
@@ -244,6 +245,7 @@ impl Source {
                 0
             }
         };
+        let since = Instant::now();
         for at in 0..records {
             let message = self.consumer.message(at);
             if message.topic != LABELS {
@@ -251,6 +253,9 @@ impl Source {
             } else if message.offset >= self.label_offset {
                 self.reader.label(&message, chunk);
             }
+        }
+        if records > 0 {
+            metrics.stage(Stage::Decode, since);
         }
         Ok(())
     }

@@ -187,12 +187,13 @@ fn wait(shared: &Shared, time: Duration) {
 /// One membership of the group: from joining it to leaving it.
 fn turn(shared: &Arc<Shared>, instance: &str) -> Result<(), StreamError> {
     let seat = Seat::join(&shared.settings.kafka, instance)?;
+    let joined = Instant::now();
     loop {
         match seat.state() {
             SeatState::StandingBy if shared.stop.is_set() => return Ok(()),
             SeatState::StandingBy => {
                 let phase = shared.lock().0;
-                if phase != Phase::Retrying {
+                if phase != Phase::Retrying || joined.elapsed() >= RETRY_MAX {
                     shared.enter(Phase::StandingBy, None);
                 }
                 seat.wait_while(&SeatState::StandingBy, TICK);
@@ -218,6 +219,7 @@ fn decide(shared: &Arc<Shared>, seat: &Seat) -> Result<(), StreamError> {
     let settings = &shared.settings;
     // Never 0, which would be no owner.
     let owner = (now_micros() as u64) << 16 | u64::from(std::process::id() & 0xFFFF) | 1;
+    shared.metrics.lag.store(-1, Relaxed);
     let run = Run::start(settings, &shared.model, &shared.metrics, owner)?;
     let sinks = Sinks::start(settings, &shared.metrics)?;
     shared.enter(Phase::Running, None);
@@ -245,19 +247,19 @@ fn decide(shared: &Arc<Shared>, seat: &Seat) -> Result<(), StreamError> {
 struct LagGauge<'a> {
     settings: &'a Settings,
     questions: Consumer,
-    last: Instant,
+    last: Option<Instant>,
 }
 
 impl<'a> LagGauge<'a> {
     fn new(settings: &'a Settings) -> Result<Self, StreamError> {
-        Ok(Self { settings, questions: Consumer::idle(&settings.kafka)?, last: Instant::now() })
+        Ok(Self { settings, questions: Consumer::idle(&settings.kafka)?, last: None })
     }
 
     fn look(&mut self, run: &Run, seat: &Seat, metrics: &Metrics) {
-        if self.last.elapsed() < EVERY_SECOND {
+        if self.last.is_some_and(|last| last.elapsed() < EVERY_SECOND) {
             return;
         }
-        self.last = Instant::now();
+        self.last = Some(Instant::now());
         let positions = source_positions(self.settings, &run.progress());
         let ends = positions.iter().map(|at| {
             self.questions.handle().watermarks(&at.topic, at.partition, 200).map(|(_, high)| high - at.offset)

@@ -1,0 +1,390 @@
+"""Kafka to decisions on real services: throughput, sustained load with both databases, and latency.
+
+Three jobs, each with its own topics on a broker started for it:
+
+- `throughput`: a topic loaded before; the stream (databases off) beside a bare drain of the same topic and a
+  plain Python loop (confluent-kafka, orjson, batched XGBoost, four features, nothing sent), taking turns.
+- `sustained`: generator, broker, stream, PostgreSQL and Redis together at a steady rate; at the end every
+  transaction is looked for in the log and in PostgreSQL.
+- `latency`: a steady open-loop rate; from the broker's time of a transaction to the broker's time of its
+  decision, beside a bare consume-and-produce echo of the same topic in the same run.
+
+A regression in `throughput` means that a transaction costs more; in `latency`, that it waits somewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from confluent_kafka import Consumer, TopicPartition
+
+from fraudengine import config, services
+from fraudengine.datasets.load import Load, LoadTarget, days_needed, start_load
+from fraudengine.datasets.synthetic import SyntheticConfig, generate
+from fraudengine.services.topics import create_topics
+from fraudengine.streaming.client import OperatorClient
+from fraudengine.training import TrainOptions, train
+from machine import facts, save
+from stream_peers import python_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
+BARE = ROOT / "target" / "release" / "examples" / "bare"
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Bench:
+    """A broker (and databases), topics by name, and the processes under test."""
+
+    def __init__(self, stack: services.Stack, folder: Path, arguments: argparse.Namespace) -> None:
+        self.stack, self.folder, self.arguments = stack, folder, arguments
+        self.bundle = trained(arguments.work)
+
+    def topics(self, name: str) -> config.Settings:
+        """Return settings over new topics of this name."""
+        flags: dict[str, object] = {
+            f"kafka.{topic}_topic": f"{name}-{topic.replace('_', '-')}"
+            for topic in ("transactions", "labels", "decisions", "alerts", "dead_letter")
+        }
+        flags |= {
+            "kafka.group": name,
+            "kafka.brokers": self.stack.kafka_brokers,
+            "state.folder": self.folder / name,
+            "engine.threads": self.arguments.threads,
+        }
+        settings = config.load(flags=flags)
+        create_topics(settings.kafka)
+        return settings
+
+    def load(self, settings: config.Settings, **target: Any) -> Load:  # noqa: ANN401 - fields of LoadTarget
+        """Start to send synthetic transactions to the topics of the settings."""
+        history = SyntheticConfig(customers=self.arguments.customers, merchants=self.arguments.customers // 5)
+        wanted = LoadTarget(
+            brokers=settings.kafka.brokers,
+            topic=settings.kafka.transactions_topic,
+            labels_topic=settings.kafka.labels_topic,
+            **target,
+        )
+        return start_load(replace(history, days=days_needed(history, wanted)), wanted)
+
+    @contextmanager
+    def stream(self, settings: config.Settings, *, databases: bool) -> Iterator[tuple[OperatorClient, int]]:
+        """Run a stream; yield its client and process id."""
+        wanted = {
+            **{f"kafka.{key}": value for key, value in settings.kafka if key != "client"},
+            "engine.threads": settings.engine.threads,
+            "state.folder": settings.state.folder,
+            "postgres.enabled": databases,
+            "redis.enabled": databases,
+            "http.port": 0,
+            "log.level": "warn",
+        }
+        if databases:
+            wanted |= {"postgres.url": self.stack.postgres_url, "redis.url": self.stack.redis_url}
+        options = [part for key, value in wanted.items() for part in ("--set", f"{key}={value}")]
+        command = [sys.executable, "-c", "from fraudengine.cli import main; main()", "stream"]
+        out = self.folder / f"{settings.kafka.group}.out"
+        with out.open("w") as answers:
+            process = subprocess.Popen([*command, str(self.bundle), "--json", *options], stdout=answers)
+        try:
+            while "\n}" not in (text := out.read_text()):
+                assert process.poll() is None, "the stream ended"
+                time.sleep(0.02)
+            yield OperatorClient(str(json.loads(text[: text.index("\n}") + 2])["address"])), process.pid
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def trained(work: Path) -> Path:
+    """Return a bundle of 200 trees and 100 isolation trees; trained once."""
+    bundle = work / "bundle"
+    if not (bundle / "manifest.json").exists():
+        work.mkdir(parents=True, exist_ok=True)
+        print("training the ensemble once", file=sys.stderr)
+        train(generate(SyntheticConfig(days=60)), TrainOptions(), bundle)
+    return bundle
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def until(client: OperatorClient, count: int, pid: int) -> dict[str, float]:
+    """Wait for so many decisions; return rate and processor time of the part between 10% and the end."""
+    first: tuple[float, int, float] | None = None
+    while True:
+        told = client.status()
+        now, done = time.perf_counter(), int(told["delivered"])
+        if first is None and done >= count // 10:
+            first = (now, done, cpu_seconds(pid))
+        if done >= count:
+            assert first is not None
+            records = done - first[1]
+            cpu = (cpu_seconds(pid) - first[2]) / records * 1e6
+            return {"rate": records / (now - first[0]), "cpu_us": cpu}
+        time.sleep(0.02)
+
+
+def stages(metrics_page: str, records: int) -> dict[str, float]:
+    """Return microseconds per transaction of each stage's thread."""
+    found = re.findall(r'stage_duration_seconds_sum\{stage="(\w+)"\} (\S+)', metrics_page)
+    return {name: round(float(value) / records * 1e6, 3) for name, value in found}
+
+
+def page_of(client: OperatorClient) -> str:
+    """Return the metrics of a stream."""
+    import urllib.request
+
+    with urllib.request.urlopen(f"{client.url}/metrics", timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def throughput(bench: Bench) -> dict[str, Any]:
+    """Preload, then take turns."""
+    arguments = bench.arguments
+    count = arguments.count
+    loaded = bench.topics("loaded")
+    load = bench.load(loaded, tps=0, count=count)
+    load.wait(600)
+    print(f"loaded: {load.report().rate:,.0f}/s", file=sys.stderr)
+    rounds: dict[str, list[float]] = {"stream": [], "bare drain": [], "stream cpu us": []}
+    by_stage: dict[str, float] = {}
+    for turn in range(arguments.rounds):
+        drained = subprocess.run(
+            [BARE, "drain", loaded.kafka.brokers, loaded.kafka.transactions_topic, str(count)],
+            check=True,
+            capture_output=True,
+        )
+        told = json.loads(drained.stdout)
+        rounds["bare drain"].append(told["records"] / told["seconds"])
+        own = bench.topics(f"turn{turn}")
+        names = {
+            f"{topic}_topic": getattr(loaded.kafka, f"{topic}_topic") for topic in ("transactions", "labels")
+        }
+        settings = own.model_copy(update={"kafka": own.kafka.model_copy(update=names)})
+        with bench.stream(settings, databases=False) as (client, pid):
+            measured = until(client, count, pid)
+            by_stage = stages(page_of(client), count)
+        rounds["stream"].append(measured["rate"])
+        rounds["stream cpu us"].append(measured["cpu_us"])
+        print({name: round(values[-1], 2) for name, values in rounds.items()}, file=sys.stderr)
+    told = {name: statistics.median(values) for name, values in rounds.items()}
+    result = {**told, "stream / drain": told["stream"] / told["bare drain"], "stages us": by_stage}
+    if arguments.python:
+        peer = bench.topics("json")
+        bench.load(peer, tps=0, count=200_000, payload_format="json").wait(600)
+        result["python loop"] = python_loop(peer.kafka, 200_000)
+        result["stream / python loop"] = told["stream"] / result["python loop"]
+    return result
+
+
+def read(brokers: str, topic: str) -> Iterator[Any]:
+    """Yield every record of a single-partition topic."""
+    consumer = Consumer({"bootstrap.servers": brokers, "group.id": "bench", "enable.auto.commit": False})
+    low, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
+    consumer.assign([TopicPartition(topic, 0, low)])
+    try:
+        position = low
+        while position < high:
+            for record in consumer.consume(10_000, timeout=5.0):
+                position = record.offset() + 1
+                yield record
+    finally:
+        consumer.close()
+
+
+def varint_fields(value: bytes, wanted: set[int]) -> dict[int, int]:
+    """Return varint fields of a protobuf message, skipping all others: quicker than parsing everything."""
+    found, at = {}, 0
+    while at < len(value):
+        key, at = _varint(value, at)
+        kind = key & 7
+        if kind == 0:
+            number, at = _varint(value, at)
+            if key >> 3 in wanted:
+                found[key >> 3] = number
+        elif kind == 2:
+            length, at = _varint(value, at)
+            at += length
+        else:
+            at += 4 if kind == 5 else 8
+    return found
+
+
+def _varint(value: bytes, at: int) -> tuple[int, int]:
+    number = shift = 0
+    while True:
+        byte = value[at]
+        at += 1
+        number |= (byte & 127) << shift
+        if byte < 128:
+            return number, at
+        shift += 7
+
+
+def percentiles(millis: list[float]) -> dict[str, float]:
+    """Return the figures that latencies are told by, milliseconds."""
+    values = np.percentile(millis, [50, 95, 99, 99.9])
+    return dict(zip(("p50", "p95", "p99", "p99.9"), (round(float(each), 2) for each in values), strict=True))
+
+
+def latency(bench: Bench) -> dict[str, Any]:
+    """Stream and echo side by side at each rate."""
+    arguments = bench.arguments
+    result: dict[str, Any] = {}
+    for tps in arguments.tps:
+        settings = bench.topics(f"rate{int(tps)}")
+        echo_topic = f"{settings.kafka.group}-dead-letter"
+        with bench.stream(settings, databases=arguments.databases) as (client, _):
+            while client.status()["phase"] != "running":
+                time.sleep(0.05)
+            seconds = arguments.seconds
+            echo = subprocess.Popen(
+                [
+                    *(BARE, "echo", settings.kafka.brokers, settings.kafka.transactions_topic, echo_topic),
+                    *(str(seconds + 15), "1"),
+                ],
+                stdout=subprocess.DEVNULL,
+            )
+            load = bench.load(settings, tps=tps, seconds=seconds)
+            load.wait(seconds + 120)
+            report = load.report()
+            while (told := client.status())["lag"] != 0 or told["in_flight"]:
+                time.sleep(0.1)
+            echo.wait()
+        ours, bare = [], []
+        for record in read(settings.kafka.brokers, settings.kafka.decisions_topic):
+            source = varint_fields(record.value(), {9}).get(9)
+            if source:
+                ours.append(record.timestamp()[1] - source / 1000)
+        for record in read(settings.kafka.brokers, echo_topic):
+            if len(record.value()) > 60:
+                source = int.from_bytes(record.value()[:8], "little")
+                bare.append(record.timestamp()[1] - source / 1000)
+        skip = int(tps * 3)
+        result[f"{int(tps)}/s"] = {
+            "sent per second": round(report.rate),
+            "append to decision, ms": percentiles(ours[skip:]),
+            "echo, ms": percentiles(bare[skip:]),
+            "records": len(ours),
+        }
+        print(result, file=sys.stderr)
+    return result
+
+
+def sustained(bench: Bench) -> dict[str, Any]:
+    """Everything at once, then count."""
+    import psycopg
+
+    arguments = bench.arguments
+    settings = bench.topics("sustained")
+    tps = arguments.tps[0]
+    with bench.stream(settings, databases=True) as (client, pid):
+        while client.status()["phase"] != "running":
+            time.sleep(0.05)
+        begin, cpu = time.perf_counter(), cpu_seconds(pid)
+        load = bench.load(settings, tps=tps, seconds=arguments.seconds)
+        while not load.wait(5.0):
+            told = client.status()
+            sinks = {name: sink["lag"] for name, sink in told["sinks"].items()}
+            print(f"{load.report().rate:,.0f}/s sent, lag {told['lag']}, sinks {sinks}", file=sys.stderr)
+        report = load.report()
+        sent_seconds = time.perf_counter() - begin
+        while (told := client.status())["lag"] != 0 or told["in_flight"]:
+            time.sleep(0.1)
+        decided_seconds = time.perf_counter() - begin
+        while any(sink["lag"] for sink in client.status()["sinks"].values()):
+            time.sleep(0.2)
+        written_seconds = time.perf_counter() - begin
+        told, used = client.status(), cpu_seconds(pid) - cpu
+    sources = [
+        (fields.get(7, 0), fields.get(8, 0))
+        for fields in (
+            varint_fields(record.value(), {7, 8, 9})
+            for record in read(settings.kafka.brokers, settings.kafka.decisions_topic)
+        )
+        if fields.get(9)
+    ]
+    with psycopg.connect(bench.stack.postgres_url) as connection:
+        rows, distinct = connection.execute(
+            "SELECT count(*), count(DISTINCT transaction_id) FROM transactions"
+        ).fetchone() or (0, 0)
+    return {
+        "wanted per second": tps,
+        "sent per second": round(report.rate),
+        "sent": report.transactions,
+        "decided": len(sources),
+        "decided twice": len(sources) - len(set(sources)),
+        "seconds until sent": round(sent_seconds, 1),
+        "seconds until decided": round(decided_seconds, 1),
+        "seconds until written": round(written_seconds, 1),
+        "rows in postgres": rows,
+        "distinct ids in postgres": distinct,
+        "stream cpu us per transaction": round(used / max(1, len(sources)) * 1e6, 2),
+        "latency p50, p95, p99 at most, ms": [
+            (told[f"latency_{name}_micros"] or 0) / 1000 for name in ("p50", "p95", "p99")
+        ],
+    }
+
+
+def main() -> None:
+    """Run one job."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("job", choices=["throughput", "latency", "sustained"])
+    parser.add_argument("--customers", type=int, default=10_000)
+    parser.add_argument("--count", type=int, default=3_000_000, help="transactions of the loaded topic")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tps", type=float, nargs="+", default=[20_000.0, 50_000.0])
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--databases", action="store_true", help="with PostgreSQL and Redis (latency)")
+    parser.add_argument("--no-python", dest="python", action="store_false", help="leave the Python loop out")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "benchmark")
+    arguments = parser.parse_args()
+    subprocess.run(
+        [
+            *("cargo", "build", "--quiet", "--release", "--locked"),
+            "-p",
+            "fraudengine-runtime",
+            "--example",
+            "bare",
+        ],
+        cwd=ROOT,
+        check=True,
+    )
+    with tempfile.TemporaryDirectory(prefix="fraudengine-bench-") as folder:
+        Path(folder).chmod(0o711)
+        settings = config.load(flags={"embedded.folder": Path(folder) / "services"}).embedded
+        before = facts("xgboost-cpu", "confluent-kafka")
+        try:
+            bench = Bench(services.up(settings), Path(folder), arguments)
+            job = {"throughput": throughput, "latency": latency, "sustained": sustained}[arguments.job]
+            result = job(bench)
+        finally:
+            services.down(settings.folder)
+    print(json.dumps(result, indent=2))
+    asked = {name: value for name, value in vars(arguments).items() if name != "work"}
+    save(f"stream_{arguments.job}", {"machine": before, "arguments": asked, **result})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+//! What the windows of one kind of entity keep: no more than the kind's features read.
+//!
+//! Memory is what a transaction costs, so a kind without amounts in its features stores none, and a kind
+//! that looks back a day forgets after a day (and the lateness bound).
+
+use std::fmt::Debug;
+
+use super::extremes::Extremes;
+use super::log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, TAG_COUNT};
+use crate::limits::WINDOW_COUNT;
+
+/// The part of an [`EventLog`](super::EventLog) that a kind of entity needs.
+pub trait Plan: Clone + Copy + Debug + Default {
+    /// How many of [`WINDOWS`](crate::limits::WINDOWS) are kept, from the narrowest on. A view shows one event, the
+    /// current one, in the others.
+    const WINDOWS: usize;
+    /// How many tags are kept; the others are taken as absent.
+    const TAGS: usize;
+    /// How many of [`DISTINCT_WINDOWS`] count distinct tags, from the narrowest on.
+    const DISTINCT: usize;
+    /// For which tags the earlier events with the same value are counted: a scan of the log.
+    const SEEN: [bool; TAG_COUNT];
+    /// The aggregates of amounts.
+    type Money: Money;
+}
+
+/// Running aggregates of amounts; what a plan does not want is an empty slice.
+pub trait Money: Clone + Copy + Debug + Default {
+    /// Whether events carry amounts at all.
+    const AMOUNTS: bool;
+    /// Sum of each window.
+    fn sums(&self) -> &[i64];
+    /// The sums, to be changed.
+    fn sums_mut(&mut self) -> &mut [i64];
+    /// Sum of squares of the widest window: one or none.
+    fn squares(&self) -> &[Squares];
+    /// The sum of squares, to be changed.
+    fn squares_mut(&mut self) -> &mut [Squares];
+    /// Smallest and largest amount of each of [`EXTREME_WINDOWS`].
+    fn extremes(&self) -> &[Extremes];
+    /// The extremes, to be changed.
+    fn extremes_mut(&mut self) -> &mut [Extremes];
+}
+
+/// A sum of squared amounts. Packed, so that it does not make everything around it a multiple of 16 bytes.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, packed(8))]
+pub struct Squares(i128);
+
+impl Squares {
+    /// The sum.
+    pub const fn get(self) -> i128 {
+        self.0
+    }
+
+    /// Replaces the sum.
+    pub const fn set(&mut self, value: i128) {
+        self.0 = value;
+    }
+}
+
+/// Aggregates of amounts in arrays that may be empty.
+#[derive(Clone, Copy, Debug)]
+pub struct Amounts<const SUMS: usize, const SQUARES: usize, const EXTREMES: usize> {
+    sums: [i64; SUMS],
+    squares: [Squares; SQUARES],
+    extremes: [Extremes; EXTREMES],
+}
+
+/// No amounts.
+pub type NoAmounts = Amounts<0, 0, 0>;
+/// Sums.
+pub type Sums = Amounts<WINDOW_COUNT, 0, 0>;
+/// Sums and the sum of squares.
+pub type Moments = Amounts<WINDOW_COUNT, 1, 0>;
+/// Sums, sum of squares, smallest and largest.
+pub type AllAmounts = Amounts<WINDOW_COUNT, 1, { EXTREME_WINDOWS.len() }>;
+
+impl<const SUMS: usize, const SQUARES: usize, const EXTREMES: usize> Default
+    for Amounts<SUMS, SQUARES, EXTREMES>
+{
+    fn default() -> Self {
+        Self { sums: [0; SUMS], squares: [Squares(0); SQUARES], extremes: [Extremes::EMPTY; EXTREMES] }
+    }
+}
+
+impl<const SUMS: usize, const SQUARES: usize, const EXTREMES: usize> Money
+    for Amounts<SUMS, SQUARES, EXTREMES>
+{
+    const AMOUNTS: bool = SUMS + SQUARES + EXTREMES > 0;
+
+    fn sums(&self) -> &[i64] {
+        &self.sums
+    }
+
+    fn sums_mut(&mut self) -> &mut [i64] {
+        &mut self.sums
+    }
+
+    fn squares(&self) -> &[Squares] {
+        &self.squares
+    }
+
+    fn squares_mut(&mut self) -> &mut [Squares] {
+        &mut self.squares
+    }
+
+    fn extremes(&self) -> &[Extremes] {
+        &self.extremes
+    }
+
+    fn extremes_mut(&mut self) -> &mut [Extremes] {
+        &mut self.extremes
+    }
+}
+
+/// Every window and every aggregate: what a customer keeps.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Everything;
+
+impl Plan for Everything {
+    const WINDOWS: usize = WINDOW_COUNT;
+    const TAGS: usize = TAG_COUNT;
+    const DISTINCT: usize = DISTINCT_WINDOWS.len();
+    const SEEN: [bool; TAG_COUNT] = [true; TAG_COUNT];
+    type Money = AllAmounts;
+}

@@ -1,0 +1,106 @@
+"""What a start makes of its snapshots: the newest that is intact and true, an older one, or the log alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+from stream_oracle import assert_alerts_right, assert_log_right
+from stream_topics import Topics
+
+SETTINGS = {"state__snapshot_interval_seconds": 0.5, "engine__batch_max": 64}
+
+
+def _flip_a_part(newest: Path) -> None:
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    newest.write_bytes(content)
+
+
+def _flip_the_header(newest: Path) -> None:
+    content = bytearray(newest.read_bytes())
+    content[20] ^= 1
+    newest.write_bytes(content)
+
+
+def _cut(newest: Path) -> None:
+    newest.write_bytes(newest.read_bytes()[:-100])
+
+
+def _empty(newest: Path) -> None:
+    newest.write_bytes(b"")
+
+
+def _lose_all(newest: Path) -> None:
+    for path in newest.parent.glob("state-*.snapshot"):
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    "damage", [_flip_a_part, _flip_the_header, _cut, _empty, _lose_all], ids=lambda each: each.__name__[1:]
+)
+def test_a_damaged_snapshot_costs_time_and_nothing_else(
+    damage: Callable[[Path], None], topics: Topics, bundle: Path, history: pl.DataFrame
+) -> None:
+    part = history.height // 4
+    topics.send_labels(history)
+    sent = 0
+    with topics.follow() as log:
+        with topics.stream(bundle, **SETTINGS) as stream:
+            for step in range(2):
+                sent += topics.send(history[step * part : (step + 1) * part], labels=False)
+                log.await_count(sent, 60)
+                published = stream.status()["snapshots"]
+                stream.await_snapshots(published + 2, 30)
+            stream.kill()
+        snapshots = sorted((topics.folder / "state").glob("state-*.snapshot"))
+        assert len(snapshots) == 3
+        damage(snapshots[-1])
+        with topics.stream(bundle, **SETTINGS) as stream:
+            sent += topics.send(history[2 * part : 3 * part], labels=False)
+            log.await_count(sent, 60)
+            recovered = stream.status()["recovered"]
+            assert recovered == 2 * part if damage is _lose_all else recovered < 2 * part
+            assert stream.stop() == 0
+        told = stream.log.read_text()
+        assert ("a snapshot is left aside" in told) == (damage is not _lose_all)
+    assert_log_right(log.valid, sent, bundle, history)
+    assert_alerts_right(topics, log.valid)
+
+
+def test_a_snapshot_from_before_a_takeover_is_brought_up_to_date(
+    topics: Topics, bundle: Path, history: pl.DataFrame
+) -> None:
+    """The folder of an earlier owner goes on from its snapshot; what came between is in the log."""
+    part = history.height // 4
+    topics.send_labels(history)
+    with topics.follow() as log:
+        sent = 0
+        for step, state in enumerate(["first", "second", "first"]):
+            with topics.stream(bundle, state, **SETTINGS) as stream:
+                sent += topics.send(history[step * part : (step + 1) * part], labels=False)
+                log.await_count(sent, 60)
+                assert stream.stop() == 0
+            assert stream.log.read_text().count("a snapshot is left aside") == 0
+    assert_log_right(log.valid, sent, bundle, history)
+
+
+def test_json_transactions_are_decided_as_protobuf_ones(
+    topics: Topics, bundle: Path, history: pl.DataFrame
+) -> None:
+    part = history[:3_000]
+    topics.send_labels(history)
+    sent = topics.send_json(part[:1_500])
+    settings = {**SETTINGS, "kafka__transactions_format": "json"}
+    with topics.follow() as log:
+        with topics.stream(bundle, **settings) as stream:
+            log.await_count(sent, 60)
+            stream.kill()
+        with topics.stream(bundle, **settings) as stream:
+            sent += topics.send_json(part[1_500:])
+            log.await_count(sent, 60)
+            assert stream.stop() == 0
+    assert topics.dead_letters() == []
+    assert_log_right(log.valid, sent, bundle, history)

@@ -1,0 +1,110 @@
+"""A second process takes over, however the first one went: nothing lost, nothing doubled, all equal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from stream_oracle import assert_alerts_right, assert_log_right
+from stream_process import StreamUnderTest, eventually
+from stream_topics import PacedLoad
+
+from .conftest import Topics
+
+SMALL_STEPS = {"state__snapshot_interval_seconds": 1, "engine__batch_max": 64, "output__in_flight_max": 1024}
+RATE = 800.0
+# The session of a process that is gone ends after 10 s; the rest is starting and recovering when busy.
+TAKEOVER_SECONDS = 40.0
+
+
+@pytest.mark.parametrize("way", ["stopped", "killed"])
+def test_another_process_takes_over(way: str, topics: Topics, bundle: Path, history: pl.DataFrame) -> None:
+    topics.send_labels(history)
+    with (
+        topics.stream(bundle, "first", **SMALL_STEPS) as first,
+        topics.stream(bundle, "second", **SMALL_STEPS) as second,
+        topics.follow() as log,
+    ):
+        # Whichever of the two was seated is called the owner from here on.
+        owner, other = _owner_and_other(first, second)
+        with PacedLoad(topics, history, RATE) as load:
+            owner.await_decisions(1_500)
+            assert other.status()["phase"] == "standing_by"
+            if way == "stopped":
+                assert owner.stop() == 0
+            else:
+                owner.kill()
+            told = other.await_status(lambda told: told["phase"] == "running", TAKEOVER_SECONDS, "a takeover")
+            assert told["recovered"] >= 1_500, "the other state folder was empty: all comes from the log"
+            sent = load.join()
+        log.await_count(sent, 60)
+        assert other.stop() == 0
+        log.read()
+        assert log.markers == 2
+    assert_log_right(log.valid, sent, bundle, history)
+    assert_alerts_right(topics, log.valid)
+
+
+def test_a_process_that_slept_while_another_took_over_is_not_heard(
+    topics: Topics, bundle: Path, history: pl.DataFrame
+) -> None:
+    topics.send_labels(history)
+    with (
+        topics.stream(bundle, "first", **SMALL_STEPS) as first,
+        topics.stream(bundle, "second", **SMALL_STEPS) as second,
+        topics.follow() as log,
+        PacedLoad(topics, history, RATE) as load,
+    ):
+        owner, other = _owner_and_other(first, second)
+        owner.await_decisions(500)
+        owner.pause()
+        other.await_status(lambda told: told["phase"] == "running", TAKEOVER_SECONDS, "a takeover")
+        other.await_decisions(500)
+        owner.resume()
+        # It wakes with records in hand and a seat that it has lost.
+        owner.await_status(lambda told: told["phase"] == "standing_by", 40, "that it stands by")
+        sent = load.join()
+        log.await_count(sent, 60)
+        # Its seat is not worth less than before: it can take over in turn.
+        other.kill()
+        owner.await_status(lambda told: told["phase"] == "running", TAKEOVER_SECONDS, "a takeover back")
+        sent += topics.send(history[:200], labels=False)
+        log.await_count(sent, 60)
+        assert owner.stop() == 0
+    assert_log_right(log.valid, sent, bundle, history)
+    assert_alerts_right(topics, log.valid)
+
+
+@pytest.mark.parametrize("topic", ["decisions", "alerts", "dead_letter"])
+def test_a_marker_of_a_process_that_had_slept_is_answered_with_a_new_one(
+    topic: str, topics: Topics, bundle: Path, history: pl.DataFrame
+) -> None:
+    """A process may fall asleep between being seated and writing its marker, and wake when another runs.
+
+    From its marker on, readers ignore the one that runs: it must notice, and begin again.
+    """
+    third = history.height // 3
+    sent = topics.send(history[:third])
+    topics.send_labels(history)
+    with topics.stream(bundle, **SMALL_STEPS) as stream, topics.follow() as log:
+        log.await_count(sent, 60)
+        topics.mark(topic)
+        sent += topics.send(history[third:], labels=False)
+        broken = topics.send_broken(5)
+        log.await_count(sent, 60)
+        stream.await_status(lambda told: told["restarts"] == 1 and told["lag"] == 0, 20, "one restart")
+        assert stream.stop() == 0
+    assert_log_right(log.valid, sent, bundle, history)
+    assert_alerts_right(topics, log.valid)
+    assert len(topics.dead_letters()) == broken
+
+
+def _owner_and_other(
+    first: StreamUnderTest, second: StreamUnderTest
+) -> tuple[StreamUnderTest, StreamUnderTest]:
+    """Wait until one has the seat; return that one first."""
+    eventually(
+        lambda: any(each.status()["phase"] == "running" for each in (first, second)), 60, "one has the seat"
+    )
+    return (first, second) if first.status()["phase"] == "running" else (second, first)
