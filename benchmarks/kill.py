@@ -2,10 +2,10 @@
 
     python benchmarks/kill.py [--kills 50] [--rate 1500] [--seed 1]
 
-Real Kafka; transactions of which 2% repeat an id and 1% come late, up to four hours where the lateness bound
-is one; labels. Between two kills the stream runs for a random time; some kills hit it while it recovers. In
-the end the log must hold every record once, every decision must be the one of a replay in the log's order
-without any kill, bit for bit, and each decision that is no approval must have one alert. Writes
+Real Kafka; transactions of which 2% repeat an id and 1% come late, up to four hours where the lateness
+bound is one; labels. Between two kills the stream runs for a random time; some kills hit it while it
+recovers. In the end the log must hold every record once, every decision must be that of a replay in the
+log's order, bit for bit, and each decision that is no approval must have one alert. Writes
 results/kill.json.
 """
 

@@ -13,8 +13,6 @@ from stream_topics import Topics, new_topics
 from fraudengine.datasets.synthetic import SyntheticConfig, generate
 from fraudengine.training import BoosterOptions, ForestOptions, TrainOptions, train
 
-__all__ = ["Topics", "new_topics"]
-
 
 @pytest.fixture(scope="session")
 def history() -> pl.DataFrame:

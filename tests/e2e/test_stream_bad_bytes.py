@@ -51,7 +51,7 @@ def test_broken_records_are_dead_letters_and_disturb_nobody(
     assert (sent.transactions, sent.failed) == (good, 0)
     assert sent.malformed >= 0.9 * BROKEN
 
-    settings = {
+    settings: dict[str, Any] = {
         "kafka__transactions_format": form,
         "state__snapshot_interval_seconds": 0.5,
         "dead_letter__raw": raw,

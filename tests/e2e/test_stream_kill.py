@@ -10,8 +10,7 @@ from pathlib import Path
 
 import polars as pl
 from kill_campaign import Campaign, run
-
-from .conftest import Topics
+from stream_topics import Topics
 
 
 def test_kills_lose_nothing_and_double_nothing(topics: Topics, bundle: Path, history: pl.DataFrame) -> None:

@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import outages
 import polars as pl
 import pytest
 from service_stack import Fresh, embedded_settings
+from stream_topics import new_topics
 
+import outages
 from fraudengine import services
-
-from .conftest import new_topics
 
 SECONDS = float(os.environ.get("FRAUDENGINE_OUTAGE_SECONDS", "6"))
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import polars as pl
 from stream_oracle import assert_log_right
+from stream_topics import Topics
 
 from fraudengine.bundle import Bundle
 from fraudengine.engine import Action
-
-from .conftest import Topics
 
 
 def test_the_stream_decides_what_a_replay_decides(

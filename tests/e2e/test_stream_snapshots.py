@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from stream_oracle import assert_alerts_right, assert_log_right
 from stream_topics import Topics
 
-SETTINGS = {"state__snapshot_interval_seconds": 0.5, "engine__batch_max": 64}
+SETTINGS: dict[str, Any] = {"state__snapshot_interval_seconds": 0.5, "engine__batch_max": 64}
 
 
 def _flip_a_part(newest: Path) -> None:
@@ -53,7 +54,7 @@ def test_a_damaged_snapshot_costs_time_and_nothing_else(
                 sent += topics.send(history[step * part : (step + 1) * part], labels=False)
                 log.await_count(sent, 60)
                 published = stream.status()["snapshots"]
-                stream.await_snapshots(published + 2, 30)
+                stream.await_snapshots(published + 2)
             stream.kill()
         snapshots = sorted((topics.folder / "state").glob("state-*.snapshot"))
         assert len(snapshots) == 3
@@ -93,7 +94,7 @@ def test_json_transactions_are_decided_as_protobuf_ones(
     part = history[:3_000]
     topics.send_labels(history)
     sent = topics.send_json(part[:1_500])
-    settings = {**SETTINGS, "kafka__transactions_format": "json"}
+    settings: dict[str, Any] = {**SETTINGS, "kafka__transactions_format": "json"}
     with topics.follow() as log:
         with topics.stream(bundle, **settings) as stream:
             log.await_count(sent, 60)

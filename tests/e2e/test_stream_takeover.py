@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from stream_oracle import assert_alerts_right, assert_log_right
 from stream_process import StreamUnderTest, eventually
-from stream_topics import PacedLoad
+from stream_topics import PacedLoad, Topics
 
-from .conftest import Topics
-
-SMALL_STEPS = {"state__snapshot_interval_seconds": 1, "engine__batch_max": 64, "output__in_flight_max": 1024}
+SMALL_STEPS: dict[str, Any] = {
+    "state__snapshot_interval_seconds": 1,
+    "engine__batch_max": 64,
+    "output__in_flight_max": 1024,
+}
 RATE = 800.0
 # The session of a process that is gone ends after 10 s; the rest is starting and recovering when busy.
 TAKEOVER_SECONDS = 40.0

@@ -98,7 +98,7 @@ class Outage:
     @contextmanager
     def running(self, **more: object) -> Iterator[Running]:
         """Yield the stream with its load, both running."""
-        settings = {
+        settings: dict[str, Any] = {
             "postgres__enabled": True,
             "postgres__url": self.fresh.postgres(),
             "redis__enabled": True,

@@ -83,13 +83,7 @@ class StreamUnderTest:
         """Wait until so many decisions of this process are acknowledged."""
         return self.await_status(lambda told: told["delivered"] >= count, seconds, f"{count} decisions")
 
-    def await_progress(self, count: int, seconds: float) -> dict[str, Any]:
-        """Wait until so many decisions are acknowledged or none is left to take."""
-        return self.await_status(
-            lambda told: told["delivered"] >= count or told["lag"] == 0, seconds, f"{count} decisions"
-        )
-
-    def await_snapshots(self, count: int, seconds: float) -> dict[str, Any]:
+    def await_snapshots(self, count: int, seconds: float = 30) -> dict[str, Any]:
         """Wait until this process has published so many snapshots."""
         return self.await_status(lambda told: told["snapshots"] >= count, seconds, f"{count} snapshots")
 

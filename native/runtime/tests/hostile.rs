@@ -49,8 +49,8 @@ fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
     let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut seeds: Vec<_> = files
-        .map(|file| file.unwrap().path())
-        .map(|path| (path.display().to_string(), std::fs::read(&path).unwrap()))
+        .map(|file| file.expect("an entry of the folder").path())
+        .map(|path| (path.display().to_string(), std::fs::read(&path).expect("a seed can be read")))
         .collect();
     seeds.sort();
     assert!(!seeds.is_empty(), "{target} has no seeds");

@@ -1,5 +1,7 @@
 //! The sinks against real Kafka, Postgres and Redis: rows once, whatever happens.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 mod sink_support;
 
 use std::time::Duration;
@@ -186,6 +188,24 @@ fn a_database_that_is_missing_is_told_and_waited_for() {
 
 #[test]
 #[ignore = "needs servers: tests/integration/test_rust_sinks.py starts them"]
+fn records_that_the_broker_has_dropped_are_told_and_the_rest_is_written() {
+    let (database, mut log) = (Database::new(), Log::new());
+    log.decide(0..10);
+    write_until(&database, &log, log.flush(), 0);
+    log.decide(10..100);
+    let end = log.flush();
+    log.drop_before(51);
+    let stop = Stop::default();
+    let handle = spawn_postgres(&database.settings(), &log.settings, &stop).unwrap();
+    reach(&handle, end);
+    let status = first(&handle);
+    stop.set();
+    handle.join();
+    assert_eq!((status.lost, database.count(ROWS)), (40, 60));
+}
+
+#[test]
+#[ignore = "needs servers: tests/integration/test_rust_sinks.py starts them"]
 fn the_newest_label_of_a_transaction_is_its_row() {
     let (database, mut log) = (Database::new(), Log::new());
     log.flush();
@@ -213,8 +233,8 @@ fn the_newest_label_of_a_transaction_is_its_row() {
 #[ignore = "needs servers: tests/integration/test_rust_sinks.py starts them"]
 fn an_outage_and_a_hung_server_cost_time_and_nothing_else() {
     let (database, mut log) = (Database::new(), Log::new());
-    let server = address("POSTGRES");
-    let target = server.rsplit_once('@').unwrap().1.split_once('/').unwrap().0.to_owned();
+    let address = address("POSTGRES");
+    let target = address.rsplit_once('@').unwrap().1.split_once('/').unwrap().0.to_owned();
     let proxy = Proxy::new(target.clone());
     let url = database.url.replace(&target, &format!("127.0.0.1:{}", proxy.port));
     log.decide(0..1_000);
@@ -230,13 +250,13 @@ fn an_outage_and_a_hung_server_cost_time_and_nothing_else() {
     proxy.restore();
     wait_until("it goes on", || first(&handle).next_offset > 2_000);
     proxy.freeze();
-    let long = Duration::from_secs(90);
-    wait_at_most(long, "the hang is told", || {
+    let patience = Duration::from_secs(90);
+    wait_at_most(patience, "the hang is told", || {
         first(&handle).last_error.is_some_and(|error| error.contains("no answer"))
     });
     let grown = resident_bytes().saturating_sub(before);
     proxy.restore();
-    wait_at_most(long, "all is written", || first(&handle).next_offset >= end);
+    wait_at_most(patience, "all is written", || first(&handle).next_offset >= end);
     stop.set();
     handle.join();
     assert_eq!(database.count(ROWS), 100_000);

@@ -4,6 +4,8 @@
 //! `cargo test -p fraudengine-runtime --test sinks_cost -- --ignored --nocapture`, with the addresses of
 //! `sink_support` in the environment and, if wanted, `FRAUDENGINE_TEST_RECORDS` and `FRAUDENGINE_TEST_SQL`.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 mod sink_support;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! The Redis sink against real Kafka and Redis: counted once, whatever happens.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 mod sink_support;
 
 use std::collections::HashMap;
@@ -113,7 +115,7 @@ fn two_writers_a_cut_and_a_hang_count_every_decision_once() {
     let stop = Stop::default();
     let handles: Vec<_> = (0..2).map(|_| spawn_redis(&settings, &log.settings, &stop).unwrap()).collect();
     let all = |end: i64| {
-        wait_until("all is counted", || handles.iter().all(|handle| first(handle).next_offset >= end))
+        wait_until("all is counted", || handles.iter().all(|handle| first(handle).next_offset >= end));
     };
     log.decide(0..1_000);
     all(log.flush());

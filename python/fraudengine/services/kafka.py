@@ -181,9 +181,21 @@ def _java_version(java: str) -> int:
     return int(match.group(1)) if match else 0
 
 
+def cluster_id(random: bytes) -> str:
+    """Return 16 random bytes as Kafka writes an id; a dash in front would be taken for an option."""
+    return base64.urlsafe_b64encode(bytes([random[0] & 0x7F]) + random[1:]).decode().rstrip("=")
+
+
 def _format(java: list[str], properties: Path, log: Path) -> None:
-    cluster = base64.urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
-    tool = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties), "--ignore-formatted"]
+    tool = [
+        "kafka.tools.StorageTool",
+        "format",
+        "-t",
+        cluster_id(uuid4().bytes),
+        "-c",
+        str(properties),
+        "--ignore-formatted",
+    ]
     with log.open("ab") as output:
         try:
             done = subprocess.run(

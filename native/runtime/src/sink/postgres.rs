@@ -44,6 +44,7 @@ struct Target {
 
 impl Target {
     fn staging(&self) -> String {
+        // With its defaults: a column that is not copied may be one that must not be empty.
         format!(
             "CREATE TEMP TABLE IF NOT EXISTS {0}_staging (LIKE {0} INCLUDING DEFAULTS) ON COMMIT DELETE ROWS",
             self.table

@@ -246,6 +246,10 @@ fn foreign(topic: &str, offset: i64, reason: &impl ToString) -> StreamError {
 /// records come late does no harm, a marker makes readers ignore us ([`StreamError::Intruder`]).
 pub fn refuse_markers(settings: &Settings, topic: usize, from: i64, until: i64) -> Result<(), StreamError> {
     let name = output_topics(settings)[topic];
+    if until < from {
+        let reason = format!("{name} ends before offset {from}, which it had acknowledged: records are lost");
+        return Err(KafkaError::Call { call: "send", reason }.into());
+    }
     read_log(settings, name, from, until, |offset, value| {
         let is_marker = if topic == DEAD_LETTERS {
             wire::DeadLetter::decode(value).map_err(|error| foreign(name, offset, &error))?.owner != 0

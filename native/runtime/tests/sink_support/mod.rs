@@ -22,6 +22,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
 
 /// 2026-11-24 12:00 UTC.
 pub const NOON: i64 = 1_795_521_600_000_000;
@@ -142,6 +143,16 @@ impl Log {
     pub fn bytes_to_labels(&mut self, bytes: &[u8]) {
         let topic = self.settings.labels_topic.clone();
         self.send(&topic, bytes);
+    }
+
+    /// The broker forgets the decisions below an offset, as its retention would.
+    pub fn drop_before(&self, offset: i64) {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", &self.settings.brokers).create().unwrap();
+        let mut below = TopicPartitionList::new();
+        below.add_partition_offset(&self.settings.decisions_topic, 0, Offset::Offset(offset)).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(admin.delete_records(&below, &AdminOptions::new())).unwrap();
     }
 
     /// Waits until the broker has everything; returns the offset behind the last decision.
