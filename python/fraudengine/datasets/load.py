@@ -143,7 +143,7 @@ def days_needed(config: SyntheticConfig, target: LoadTarget) -> int:
         days = target.tps * target.seconds / a_day if target.seconds else DAYS_MAX
     else:
         days = 90
-    return min(DAYS_MAX, target.skip_days + target.warm_days + math.ceil(1.1 * days) + 1)
+    return min(DAYS_MAX, target.skip_days + target.warm_days + math.ceil(days * 11 / 10) + 1)
 
 
 def start_load(config: SyntheticConfig, target: LoadTarget) -> Load:

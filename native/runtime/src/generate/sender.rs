@@ -108,7 +108,13 @@ pub(super) fn run(settings: &LoadSettings, producer: &LoadProducer, progress: &P
         let (full_in, full_out) = bounded(BLOCKS_MAX);
         let (used_in, used_out) = bounded(BLOCKS_MAX);
         std::thread::scope(|scope| {
-            scope.spawn(|| Feed::new(settings, full_in, used_out).run(&world));
+            let feed = || Feed::new(settings, full_in, used_out).run(&world);
+            if let Err(error) =
+                std::thread::Builder::new().name("load-feed".to_owned()).spawn_scoped(scope, feed)
+            {
+                // Without it the channel is closed, and the load ends at once with this error in its report.
+                progress.fail(&format!("no thread could be started: {error}"));
+            }
             let mut sender = Sending::new(settings, producer, progress);
             sender.send_all(&full_out, &used_in);
             // Without a receiver the feed ends at its next block.
