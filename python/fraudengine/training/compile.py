@@ -17,9 +17,12 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -159,7 +162,8 @@ def _compile(name: str, checkpoint: bytes, out: Path, toolchain: str, jobs: int)
                 # tl2cgen bundles an older treelite and says so about every model. That the older one
                 # reads the checkpoint right is what the parity tests show.
                 warnings.simplefilter("ignore")
-                tl2cgen.generate_c_code(model, dirpath=str(source), params={"parallel_comp": _PARTS})
+                with _standard_output_kept_clean():
+                    tl2cgen.generate_c_code(model, dirpath=str(source), params={"parallel_comp": _PARTS})
                 built = tl2cgen.create_shared(
                     toolchain,
                     str(source),
@@ -178,6 +182,21 @@ def _compile(name: str, checkpoint: bytes, out: Path, toolchain: str, jobs: int)
         source_sha256=hashlib.sha256(checkpoint).hexdigest(),
         build_seconds=time.perf_counter() - begin,
     )
+
+
+@contextmanager
+def _standard_output_kept_clean() -> Iterator[None]:
+    """Drop what native code prints there: it belongs to the command's answer, which may be JSON."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _version(toolchain: str) -> str:
