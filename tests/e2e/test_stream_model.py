@@ -98,10 +98,12 @@ def test_a_refused_bundle_changes_nothing(topics: Topics, bundle: Path, tmp_path
 def test_the_door_tells_how_the_stream_stands(topics: Topics, bundle: Path, history: pl.DataFrame) -> None:
     sent = topics.send(history[:2_000])
     topics.send_broken(3)
-    with topics.stream(bundle) as stream:
+    with topics.stream(bundle, state__snapshot_interval_seconds=0.5) as stream:
         stream.await_status(
             lambda told: told["delivered"] == sent and told["dead_letters"] == 3, 60, "everything decided"
         )
+        # The sizes of the tables are counted while they are copied.
+        stream.await_snapshots(stream.status()["snapshots"] + 2)
         url = stream.client().url
         assert _got(f"{url}/healthz") == (200, {"alive": True})
         assert _got(f"{url}/readyz") == (200, {"ready": True, "phase": "running"})
@@ -158,7 +160,7 @@ def _await_model(stream: StreamUnderTest, count: int, log: Any) -> None:
 
 def _cli(*arguments: str) -> dict[str, Any]:
     command = [sys.executable, "-c", "from fraudengine.cli import main; main()", *arguments, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
     return told

@@ -86,14 +86,10 @@ class Outage:
         """Stop a service in order."""
         assert services.down(self.folder, only=[only]) == [only]
 
-    def rows(self) -> int:
-        """Return how many transactions are sent in all: enough for the time before, the outage, and after."""
-        return int(self.rate * (self.seconds + 6))
-
     def frame(self) -> pl.DataFrame:
-        """Return what is sent: the history, and again, until it is enough."""
-        rounds = -(-self.rows() // self.history.height)
-        return pl.concat([self.history] * rounds).head(self.rows())
+        """Return what may be sent: the history, and again, until it is enough for a slow machine too."""
+        rows = int(self.rate * (self.seconds + 180))
+        return pl.concat([self.history] * -(-rows // self.history.height)).head(rows)
 
     @contextmanager
     def running(self, **more: object) -> Iterator[Running]:
@@ -149,13 +145,12 @@ class Running:
 
     def decides_on(self) -> int:
         """Assert that decisions go on; return how many are there."""
-        before = self.log.read()
-        self.log.await_count(before + int(self.outage.rate), 30)
+        self.log.await_count(self.log.read() + int(self.outage.rate), 30)
         return len(self.log.valid)
 
     def finish(self) -> dict[str, Any]:
         """Wait until everything is decided and written; stop; assert that all is there once."""
-        sent = self.load.join()
+        sent = self.load.stop()
         self.log.await_count(sent, CATCH_UP_SECONDS)
         decided = self.log.valid
         ids = {record.transaction.transaction_id for _, record in decided}

@@ -129,6 +129,8 @@ class StreamUnderTest:
     def stop(self, seconds: float = 60) -> int:
         """End it in order; return its exit code."""
         if self.process.poll() is None:
+            # Before its door is open, it may not yet listen to signals.
+            self.client()
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
 
