@@ -140,7 +140,7 @@ def until(client: OperatorClient, count: int, pid: int) -> dict[str, float]:
             records = done - first[1]
             cpu = (cpu_seconds(pid) - first[2]) / records * 1e6
             return {"rate": records / (now - first[0]), "cpu_us": cpu}
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 def stages(metrics_page: str, records: int) -> dict[str, float]:

@@ -375,14 +375,15 @@ impl Part<'_> {
     fn run(&mut self, model: &Model, reasons: &mut Vec<RowReasons>) {
         model.scorer.score(self.features, self.anomaly, self.margin);
         let evidence: &[f32] = if model.ensemble.has_booster() { self.margin } else { self.anomaly };
+        let mut contributions = vec![0.0; model.ensemble.attribution_width()];
         for (row, &evidence) in evidence.iter().enumerate() {
             self.score[row] = model.policy.calibration.probability(evidence);
             self.action[row] = model.policy.action(self.score[row]);
             if self.action[row] != Action::Approve && self.flags[row] & flag::DUPLICATE == 0 {
                 let features = &self.features[row * catalogue::WIDTH..(row + 1) * catalogue::WIDTH];
-                let mut contributions = model.ensemble.attributions(features);
-                contributions.pop();
-                let reasons_of_row = top_reasons(&contributions);
+                model.ensemble.attribute(features, self.anomaly[row], &mut contributions);
+                // The last one is the bias.
+                let reasons_of_row = top_reasons(&contributions[..contributions.len() - 1]);
                 reasons.push(RowReasons { row: (self.first_row + row) as u32, reasons: reasons_of_row });
             }
         }

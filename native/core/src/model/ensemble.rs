@@ -108,15 +108,23 @@ impl Ensemble {
         let (width, out_width) = (self.parts.feature_count, self.attribution_width());
         assert_eq!(rows.len() % width, 0, "whole rows");
         let mut out = vec![0.0; rows.len() / width * out_width];
-        let Some(booster) = &self.parts.booster else { return out };
         for (row, out) in rows.chunks_exact(width).zip(out.chunks_exact_mut(out_width)) {
             let anomaly = match &self.parts.forest {
-                Some(forest) if booster.uses_anomaly => row_anomaly(forest, row),
+                Some(forest) if self.uses_anomaly() => row_anomaly(forest, row),
                 _ => f32::NAN,
             };
-            attribution::contributions(booster, row, anomaly, out);
+            self.attribute(row, anomaly, out);
         }
         out
+    }
+
+    /// The same of one row whose anomaly is known already; `out` has [`attribution_width`](Self::attribution_width)
+    /// values, zeros without a booster.
+    pub fn attribute(&self, row: &[f32], anomaly: f32, out: &mut [f32]) {
+        match &self.parts.booster {
+            Some(booster) => attribution::contributions(booster, row, anomaly, out),
+            None => out.fill(0.0),
+        }
     }
 }
 
