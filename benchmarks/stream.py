@@ -308,7 +308,7 @@ def sustained(bench: Bench) -> dict[str, Any]:
             print(f"{load.report().rate:,.0f}/s sent, lag {told['lag']}, sinks {sinks}", file=sys.stderr)
         report = load.report()
         sent_seconds = time.perf_counter() - begin
-        while (told := client.status())["lag"] != 0 or told["in_flight"]:
+        while (told := client.status())["delivered"] < report.transactions:
             time.sleep(0.1)
         decided_seconds = time.perf_counter() - begin
         while any(sink["lag"] for sink in client.status()["sinks"].values()):
@@ -331,6 +331,7 @@ def sustained(bench: Bench) -> dict[str, Any]:
         "wanted per second": tps,
         "sent per second": round(report.rate),
         "sent": report.transactions,
+        "acknowledged by the broker": report.acked - report.labels,
         "decided": len(sources),
         "decided twice": len(sources) - len(set(sources)),
         "seconds until sent": round(sent_seconds, 1),
