@@ -25,6 +25,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,12 @@ class Bench:
 
     def load(self, settings: config.Settings, **target: Any) -> Load:  # noqa: ANN401 - fields of LoadTarget
         """Start to send synthetic transactions to the topics of the settings."""
-        history = SyntheticConfig(customers=self.arguments.customers, merchants=self.arguments.customers // 5)
+        # Long ago: years of history fit before today, and nothing is refused for being ahead of the clock.
+        history = SyntheticConfig(
+            customers=self.arguments.customers,
+            merchants=self.arguments.customers // 5,
+            start=datetime(2015, 1, 1, tzinfo=UTC),
+        )
         wanted = LoadTarget(
             brokers=settings.kafka.brokers,
             topic=settings.kafka.transactions_topic,
