@@ -42,15 +42,15 @@ def test_models_take_turns_at_one_place_in_the_log(
 ) -> None:
     first, second = (int(Bundle.load(path).hash[:16], 16) for path in (bundle, other_bundle))
     with topics.follow() as log:
-        with topics.stream(bundle) as stream, PacedLoad(topics, history, 1_000) as load:
-            log.await_count(500, 60)
+        with topics.stream(bundle) as stream, PacedLoad(topics, history, 250) as load:
+            log.await_count(300, 60)
             url = stream.client().url
             assert _cli("model", "activate", str(other_bundle), "--url", url)["bundle"] == str(other_bundle)
-            _await_model(stream, log.read() + 1_000, log)
+            _await_model(stream, log.read() + 300, log)
             assert _cli("model", "rollback", "--url", url)["bundle"] == str(bundle)
-            _await_model(stream, log.read() + 1_000, log)
+            _await_model(stream, log.read() + 300, log)
             stream.client().activate(other_bundle)
-            log.await_count(log.read() + 500, 60)
+            log.await_count(log.read() + 300, 60)
             sent = load.stop()
             log.await_count(sent, 60)
             stream.kill()
