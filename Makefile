@@ -35,7 +35,12 @@ test: build ## Everything that must be green before a merge
 	cargo test $(RUST_TESTED) --locked
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest fraudengine._native
-	$(BIN)/pytest
+	$(BIN)/pytest --ignore=tests/e2e
+	$(BIN)/pytest tests/e2e/test_stream_parity.py tests/e2e/test_stream_bad_bytes.py
+
+.PHONY: proofs
+proofs: build ## Kills, takeovers, outages, damaged snapshots and exchanged models on real services (a quarter of an hour)
+	$(BIN)/pytest tests/e2e
 
 .PHONY: check
 check: build ## The quick part of `make test`: formats, lints, types, unit and style tests

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 
 from fraudengine.errors import ServiceError
@@ -46,8 +46,8 @@ def choose(wanted: Mapping[str, int], remembered: Mapping[str, int]) -> dict[str
     """
     chosen: dict[str, int] = {}
     with ExitStack() as held:
-        # All are held until all are chosen, and the free ones come last, so that no two names get the same
-        # one.
+        # The free ones come last and avoid those chosen before: two holders of one port do not disturb each
+        # other as long as neither listens.
         for name in sorted(wanted, key=lambda name: (wanted[name] == 0, name not in remembered)):
             port = wanted[name]
             kept = port or remembered.get(name)
@@ -57,14 +57,15 @@ def choose(wanted: Mapping[str, int], remembered: Mapping[str, int]) -> dict[str
                     f"port {port} is taken by another program: set embedded.{name}_port to a free one, "
                     f"or to 0 to have one picked"
                 )
-            chosen[name] = taken or _hold_free(held)
+            chosen[name] = taken or _hold_free(held, chosen.values())
     return chosen
 
 
-def _hold_free(held: ExitStack) -> int:
+def _hold_free(held: ExitStack, chosen: Collection[int]) -> int:
     picks = random.SystemRandom()
     for _ in range(_TRIES):
-        if port := _hold(held, picks.choice(_FREE_PORTS)):
+        pick = picks.choice(_FREE_PORTS)
+        if pick not in chosen and (port := _hold(held, pick)):
             return port
     raise ServiceError(f"no free port on {HOST} from {_FREE_PORTS.start} to {_FREE_PORTS.stop - 1}")
 
