@@ -142,13 +142,21 @@ impl LogReader {
 }
 
 fn connect(settings: &KafkaSettings, topic: &str, next: i64) -> Result<(Consumer, i64), KafkaError> {
-    let consumer =
-        Consumer::new(settings, &[Position { topic: topic.to_owned(), partition: 0, offset: next }])?;
+    let mut consumer = Consumer::idle(settings)?;
+    // Asked before anything is read: a client that is closed while it hears that its offset is gone can wait
+    // for itself for ever.
     let (low, high) = consumer.handle().watermarks(topic, 0, ASK_TIMEOUT_MS)?;
-    if (low..=high).contains(&next) {
-        return Ok((consumer, high));
+    if !(low..=high).contains(&next) {
+        return Err(KafkaError::OffsetOutOfRange {
+            topic: topic.to_owned(),
+            partition: 0,
+            offset: next,
+            low,
+            high,
+        });
     }
-    Err(KafkaError::OffsetOutOfRange { topic: topic.to_owned(), partition: 0, offset: next, low, high })
+    consumer.assign(&[Position { topic: topic.to_owned(), partition: 0, offset: next }])?;
+    Ok((consumer, high))
 }
 
 /// Which records count: those of the newest process that has announced itself, see `log.proto`.

@@ -105,14 +105,11 @@ impl Consumer {
             call: "get the consumer's queue",
             reason: "there is none".to_owned(),
         })?;
-        let mut topics: Vec<String> = Vec::new();
-        for position in positions {
-            if !topics.contains(&position.topic) {
-                topics.push(position.topic.clone());
-            }
+        let mut consumer =
+            Self { messages: Messages::default(), queue, topics: Vec::new(), known: Vec::new(), handle };
+        if !positions.is_empty() {
+            consumer.assign(positions)?;
         }
-        let mut consumer = Self { messages: Messages::default(), queue, topics, known: Vec::new(), handle };
-        consumer.assign(positions)?;
         Ok(consumer)
     }
 
@@ -126,7 +123,16 @@ impl Consumer {
         &self.handle
     }
 
-    fn assign(&mut self, positions: &[Position]) -> Result<(), KafkaError> {
+    /// Begins to read here instead of what was read so far.
+    pub fn assign(&mut self, positions: &[Position]) -> Result<(), KafkaError> {
+        self.messages.release();
+        self.known.clear();
+        self.topics.clear();
+        for position in positions {
+            if !self.topics.contains(&position.topic) {
+                self.topics.push(position.topic.clone());
+            }
+        }
         // SAFETY: the list is destroyed below; names are valid during each call.
         unsafe {
             let list = sys::rd_kafka_topic_partition_list_new(positions.len() as c_int);
@@ -262,7 +268,7 @@ impl Consumer {
         let name = unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(rkt)) }.to_string_lossy();
         let at = self.topics.iter().position(|topic| *topic == name).unwrap_or(usize::MAX);
         // The client may give an address again after a topic object is gone; that happens only when the
-        // assignment changes, and ours never does.
+        // assignment changes, which empties the list.
         self.known.push((address, at));
         at
     }

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr::NonNull;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use rdkafka::bindings as sys;
 use thiserror::Error;
@@ -99,8 +102,34 @@ unsafe impl Sync for Handle {}
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // SAFETY: the pointer came from rd_kafka_new and is destroyed once, here. A consumer that has not been
-        // closed is left open on purpose: it has joined no group.
+        let client = Ending(self.0);
+        let (done, ended) = mpsc::channel::<()>();
+        let thread = thread::Builder::new().name("kafka-end".to_owned()).spawn(move || {
+            client.destroy();
+            drop(done);
+        });
+        // The client ends its threads within milliseconds, except where one of them waits for another for ever
+        // (seen when a consumer ended while it heard that its offset was gone). Nothing is lost with a client
+        // that is left behind: what was in flight has been accounted for by its user.
+        if thread.is_err() || ended.recv_timeout(END_PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!(target: "kafka", "a client does not end and is left behind");
+        }
+    }
+}
+
+/// How long a client may take to end.
+const END_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A client on its way to the thread that destroys it.
+struct Ending(NonNull<sys::rd_kafka_t>);
+
+// SAFETY: as for the handle, whose place it takes.
+unsafe impl Send for Ending {}
+
+impl Ending {
+    fn destroy(self) {
+        // SAFETY: the pointer came from rd_kafka_new and is destroyed once, here: the handle that held it is gone. A
+        // consumer that has not been closed is left open on purpose: it has joined no group.
         unsafe { sys::rd_kafka_destroy_flags(self.0.as_ptr(), sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) };
     }
 }

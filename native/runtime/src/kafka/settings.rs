@@ -59,6 +59,8 @@ impl KafkaSettings {
             ("topic.metadata.refresh.interval.ms", "30000"),
             ("log_level", "4"),
             ("socket.keepalive.enable", "true"),
+            // The client would tell the broker about itself, and wait for that when it ends.
+            ("enable.metrics.push", "false"),
         ]
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
