@@ -29,6 +29,7 @@ from wire_messages import (
 __all__ = ["PARTITIONS", "Follower", "PacedLoad", "Topics", "new_topics"]
 
 PARTITIONS = 3
+_READ_MAX = 5_000
 
 
 @dataclass
@@ -145,7 +146,11 @@ class Follower:
 
     def read(self) -> int:
         """Take in what has come; return how many records count so far."""
-        while records := self._consumer.consume(5_000, timeout=0.05):
+        full = True
+        while full:
+            records = self._consumer.consume(_READ_MAX, timeout=0.05)
+            # Not until there are none: under a steady load there are always some.
+            full = len(records) == _READ_MAX
             for record in records:
                 # An outage of the broker comes through here too; what counts is what is read afterwards.
                 if record.error() is None:
