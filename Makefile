@@ -2,7 +2,8 @@
 #
 # Every target shares one environment, .venv in this folder: it is made from requirements-dev.lock (versions and
 # hashes fixed) and holds the package built in release mode, so `.venv/bin/fraudengine` works after any of them.
-# What must be there already: Python 3.11 or newer, cargo (rustup.rs) and a C compiler; `make` says what is missing.
+# What must be there already: Python 3.11 or newer, cargo (rustup.rs), a C compiler, make and perl (for librdkafka and
+# OpenSSL, which are built from source); `make` says what is missing.
 
 PYTHON ?= python3
 VENV := .venv
@@ -93,6 +94,7 @@ tools:
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "error: $(PYTHON) has no venv module: install python3-venv" >&2; exit 1; }
 	@command -v cargo >/dev/null || { echo "error: cargo not found: install Rust from https://rustup.rs" >&2; exit 1; }
 	@command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null || { echo "error: no C compiler found: install gcc or clang" >&2; exit 1; }
+	@perl -MIPC::Cmd -MFindBin -e 1 2>/dev/null || { echo "error: no complete perl found, which the build of OpenSSL needs: install perl" >&2; exit 1; }
 
 # The folder is made anew when a lock file changes, so that nothing of an older set stays behind.
 $(UV): requirements/uv.lock | tools

@@ -314,7 +314,7 @@ def sustained(bench: Bench) -> dict[str, Any]:
             print(f"{load.report().rate:,.0f}/s sent, lag {told['lag']}, sinks {sinks}", file=sys.stderr)
         report = load.report()
         sent_seconds = time.perf_counter() - begin
-        while (told := client.status())["delivered"] < report.transactions:
+        while (told := client.status())["delivered"] + told["dead_letters"] < report.transactions:
             time.sleep(0.1)
         decided_seconds = time.perf_counter() - begin
         while any(sink["lag"] for sink in client.status()["sinks"].values()):
@@ -339,6 +339,7 @@ def sustained(bench: Bench) -> dict[str, Any]:
         "sent": report.transactions,
         "acknowledged by the broker": report.acked - report.labels,
         "decided": len(sources),
+        "refused": told["dead_letters"],
         "decided twice": len(sources) - len(set(sources)),
         "seconds until sent": round(sent_seconds, 1),
         "seconds until decided": round(decided_seconds, 1),

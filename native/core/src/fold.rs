@@ -109,9 +109,11 @@ impl Update<'_> {
             return;
         }
         if let Some(slab) = &mut share.0[Table::<P>::slab_of(key)] {
-            // A genuine verdict on an unknown entity has nothing to correct.
-            if label.is_fraud || slab.get(key).is_some() {
+            if label.is_fraud {
                 slab.get_or_insert(key, label.known_time.0).learn(label);
+            } else if let Some(entity) = slab.get_mut(key) {
+                // A genuine verdict on an unknown entity has nothing to correct.
+                entity.learn(label);
             }
         }
     }

@@ -35,32 +35,130 @@ pub struct Consumer {
     handle: Handle,
 }
 
+/// A queue of librdkafka, released when it is dropped.
 #[derive(Debug)]
-struct Queue(NonNull<sys::rd_kafka_queue_t>);
+pub(super) struct Queue(pub(super) NonNull<sys::rd_kafka_queue_t>);
 
 // SAFETY: librdkafka's queues are thread-safe like its clients.
 unsafe impl Send for Queue {}
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        // SAFETY: obtained from rd_kafka_queue_get_consumer, released once.
+        // SAFETY: whoever made this value obtained the queue for it; released once.
         unsafe { sys::rd_kafka_queue_destroy(self.0.as_ptr()) };
     }
 }
 
+/// Messages taken from a queue, released when they are dropped.
 #[derive(Debug, Default)]
-struct Messages(Vec<*mut sys::rd_kafka_message_t>);
+pub(super) struct Messages(Vec<*mut sys::rd_kafka_message_t>);
 
 // SAFETY: a message belongs to whoever took it from the queue and may be released on any thread.
 unsafe impl Send for Messages {}
 
 impl Messages {
-    fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         for message in self.0.drain(..) {
-            // SAFETY: taken from the queue by `poll`, released once.
+            // SAFETY: taken from the queue by `take`, released once.
             unsafe { sys::rd_kafka_message_destroy(message) };
         }
     }
+
+    /// Appends up to `max` messages, waiting up to `timeout_ms` until there are so many.
+    pub(super) fn take(&mut self, queue: &Queue, max: usize, timeout_ms: i32) -> usize {
+        self.0.reserve(max);
+        let before = self.0.len();
+        // SAFETY: the vector has room for `max` more pointers; the call says how many it wrote.
+        unsafe {
+            let place = self.0.as_mut_ptr().add(before);
+            let taken = sys::rd_kafka_consume_batch_queue(queue.0.as_ptr(), timeout_ms, place, max);
+            let taken = usize::try_from(taken).unwrap_or(0);
+            self.0.set_len(before + taken);
+            taken
+        }
+    }
+
+    /// Tells records from errors: errors come through the queue like records. Only the records are kept.
+    pub(super) fn sorted(&mut self, handle: &Handle) -> Result<Polled, KafkaError> {
+        // They are rare, so the usual case is one scan.
+        // SAFETY: the pointers were written by librdkafka.
+        let bad = self.0.iter().position(|&message| unsafe { (*message).err } != OK);
+        match bad {
+            None => Ok(Polled::Records(self.0.len())),
+            Some(first) => self.sort_out(first, handle),
+        }
+    }
+
+    /// Keeps the records, reports the first error.
+    fn sort_out(&mut self, first: usize, handle: &Handle) -> Result<Polled, KafkaError> {
+        use sys::rd_kafka_resp_err_t as code;
+        let bad = self.0[first];
+        // SAFETY: valid until released; an error message's payload is its text, which errstr returns.
+        let (err, text) = unsafe {
+            let text = sys::rd_kafka_message_errstr(bad);
+            let text = if text.is_null() {
+                String::new()
+            } else {
+                CStr::from_ptr(text).to_string_lossy().into_owned()
+            };
+            ((*bad).err, text)
+        };
+        let reset = [code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE];
+        let trouble = if reset.contains(&err) {
+            return Err(out_of_range(bad, handle));
+        } else if err == code::RD_KAFKA_RESP_ERR__FATAL {
+            return Err(KafkaError::Fatal(text));
+        } else {
+            format!("{}: {text}", describe(err))
+        };
+        self.0.retain(|&message| {
+            // SAFETY: taken from the queue; each is either kept or released, once.
+            unsafe {
+                let is_record = (*message).err == OK;
+                if !is_record {
+                    sys::rd_kafka_message_destroy(message);
+                }
+                is_record
+            }
+        });
+        if self.0.is_empty() {
+            return Ok(Polled::Trouble(trouble));
+        }
+        tracing::debug!(target: "kafka", "{trouble}");
+        Ok(Polled::Records(self.0.len()))
+    }
+
+    /// A record among the messages; `topic` is the number its reader knows the topic by.
+    pub(super) fn record(&self, at: usize, topic: usize) -> Message<'_> {
+        let message = self.0[at];
+        // SAFETY: the message lives until it is released, which needs `&mut self`; length and pointer belong
+        // together, and a null payload has length zero.
+        unsafe {
+            let raw = &*message;
+            let timestamp_ms = sys::rd_kafka_message_timestamp(message, std::ptr::null_mut());
+            let value = if raw.payload.is_null() {
+                &[][..]
+            } else {
+                slice::from_raw_parts(raw.payload.cast::<u8>(), raw.len)
+            };
+            Message { topic, partition: raw.partition, offset: raw.offset, timestamp_ms, value }
+        }
+    }
+}
+
+fn out_of_range(message: *mut sys::rd_kafka_message_t, handle: &Handle) -> KafkaError {
+    // SAFETY: valid until released.
+    let (topic, partition, offset) = unsafe {
+        let rkt = (*message).rkt;
+        let topic = if rkt.is_null() {
+            String::new()
+        } else {
+            CStr::from_ptr(sys::rd_kafka_topic_name(rkt)).to_string_lossy().into_owned()
+        };
+        (topic, (*message).partition, (*message).offset)
+    };
+    let (low, high) = handle.watermarks(&topic, partition, 5_000).unwrap_or((-1, -1));
+    KafkaError::OffsetOutOfRange { topic, partition, offset, low, high }
 }
 
 impl Drop for Messages {
@@ -149,114 +247,22 @@ impl Consumer {
 
     /// Takes up to `max` records, waiting up to `timeout_ms` for the first. Those of the last poll are gone.
     pub fn poll(&mut self, max: usize, timeout_ms: i32) -> Result<Polled, KafkaError> {
-        self.messages.release();
-        self.messages.0.reserve(max);
+        let (messages, queue) = (&mut self.messages, &self.queue);
+        messages.release();
         // The client waits until it has all that it is asked for: ask for what is there, and only when there is
         // nothing wait for one.
-        let mut taken = self.take(max, 0);
-        if taken == 0 && timeout_ms > 0 {
-            taken = self.take(1, timeout_ms);
-            taken += if taken > 0 { self.take(max - 1, 0) } else { 0 };
+        if messages.take(queue, max, 0) == 0 && timeout_ms > 0 && messages.take(queue, 1, timeout_ms) > 0 {
+            messages.take(queue, max - 1, 0);
         }
-        let list = &self.messages.0;
-        // Errors come through the queue like records; they are rare, so the usual case is one scan.
-        // SAFETY: the pointers were just written by librdkafka.
-        let bad = (0..taken).find(|&at| unsafe { (*list[at]).err } != OK);
-        match bad {
-            None => Ok(Polled::Records(taken)),
-            Some(first) => self.sort_out(first),
-        }
-    }
-
-    /// Appends up to `max` records to the list, which has room for them.
-    fn take(&mut self, max: usize, timeout_ms: i32) -> usize {
-        let list = &mut self.messages.0;
-        let before = list.len();
-        debug_assert!(list.capacity() - before >= max);
-        // SAFETY: the vector has room for `max` more pointers; the call says how many it wrote.
-        unsafe {
-            let place = list.as_mut_ptr().add(before);
-            let taken = sys::rd_kafka_consume_batch_queue(self.queue.0.as_ptr(), timeout_ms, place, max);
-            let taken = usize::try_from(taken).unwrap_or(0);
-            list.set_len(before + taken);
-            taken
-        }
-    }
-
-    /// Keeps the records, reports the first error.
-    fn sort_out(&mut self, first: usize) -> Result<Polled, KafkaError> {
-        use sys::rd_kafka_resp_err_t as code;
-        let bad = self.messages.0[first];
-        // SAFETY: valid until released; an error message's payload is its text, which errstr returns.
-        let (err, text) = unsafe {
-            let text = sys::rd_kafka_message_errstr(bad);
-            let text = if text.is_null() {
-                String::new()
-            } else {
-                CStr::from_ptr(text).to_string_lossy().into_owned()
-            };
-            ((*bad).err, text)
-        };
-        let reset = [code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE];
-        let trouble = if reset.contains(&err) {
-            return Err(self.out_of_range(bad));
-        } else if err == code::RD_KAFKA_RESP_ERR__FATAL {
-            return Err(KafkaError::Fatal(text));
-        } else {
-            format!("{}: {text}", describe(err))
-        };
-        let records: Vec<_> = self.messages.0.drain(..).collect();
-        let mut kept = Vec::with_capacity(records.capacity());
-        for message in records {
-            // SAFETY: taken from the queue; each is either kept or released, once.
-            unsafe {
-                if (*message).err == OK {
-                    kept.push(message);
-                } else {
-                    sys::rd_kafka_message_destroy(message);
-                }
-            }
-        }
-        self.messages.0 = kept;
-        let records = self.messages.0.len();
-        if records > 0 {
-            tracing::debug!(target: "kafka", "{trouble}");
-            return Ok(Polled::Records(records));
-        }
-        Ok(Polled::Trouble(trouble))
-    }
-
-    fn out_of_range(&self, message: *mut sys::rd_kafka_message_t) -> KafkaError {
-        // SAFETY: valid until released.
-        let (topic, partition, offset) = unsafe {
-            let rkt = (*message).rkt;
-            let topic = if rkt.is_null() {
-                String::new()
-            } else {
-                CStr::from_ptr(sys::rd_kafka_topic_name(rkt)).to_string_lossy().into_owned()
-            };
-            (topic, (*message).partition, (*message).offset)
-        };
-        let (low, high) = self.handle.watermarks(&topic, partition, 5_000).unwrap_or((-1, -1));
-        KafkaError::OffsetOutOfRange { topic, partition, offset, low, high }
+        messages.sorted(&self.handle)
     }
 
     /// A record of the last poll.
     pub fn message(&mut self, at: usize) -> Message<'_> {
-        let message = self.messages.0[at];
-        // SAFETY: the message lives until the next poll, which needs `&mut self`; length and pointer belong
-        // together, and a null payload has length zero.
-        unsafe {
-            let raw = &*message;
-            let topic = self.topic_of(raw.rkt);
-            let timestamp_ms = sys::rd_kafka_message_timestamp(message, std::ptr::null_mut());
-            let value = if raw.payload.is_null() {
-                &[][..]
-            } else {
-                slice::from_raw_parts(raw.payload.cast::<u8>(), raw.len)
-            };
-            Message { topic, partition: raw.partition, offset: raw.offset, timestamp_ms, value }
-        }
+        // SAFETY: the message lives until the next poll, which needs `&mut self`.
+        let rkt = unsafe { (*self.messages.0[at]).rkt };
+        let topic = self.topic_of(rkt);
+        self.messages.record(at, topic)
     }
 
     fn topic_of(&mut self, rkt: *mut sys::rd_kafka_topic_t) -> usize {

@@ -93,7 +93,15 @@ pub(super) enum Role {
 ///
 /// librdkafka's functions may be called from any thread; a handle can be shared.
 #[derive(Debug)]
-pub struct Handle(NonNull<sys::rd_kafka_t>);
+pub struct Handle {
+    client: NonNull<sys::rd_kafka_t>,
+    /// Partitions that are read through queues of their own.
+    started: Vec<Started>,
+}
+
+/// A topic object and a partition of it that is being read.
+#[derive(Debug)]
+struct Started(NonNull<sys::rd_kafka_topic_t>, i32);
 
 // SAFETY: librdkafka documents its handles as thread-safe ("completely thread-safe").
 unsafe impl Send for Handle {}
@@ -102,7 +110,7 @@ unsafe impl Sync for Handle {}
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        let client = Ending(self.0);
+        let client = Ending(self.client, std::mem::take(&mut self.started));
         let (done, ended) = mpsc::channel::<()>();
         let thread = thread::Builder::new().name("kafka-end".to_owned()).spawn(move || {
             client.destroy();
@@ -121,13 +129,20 @@ impl Drop for Handle {
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A client on its way to the thread that destroys it.
-struct Ending(NonNull<sys::rd_kafka_t>);
+struct Ending(NonNull<sys::rd_kafka_t>, Vec<Started>);
 
-// SAFETY: as for the handle, whose place it takes.
+// SAFETY: as for the handle, whose place it takes; topic objects are as thread-safe as their client.
 unsafe impl Send for Ending {}
 
 impl Ending {
     fn destroy(self) {
+        for Started(topic, partition) in self.1 {
+            // SAFETY: started by `start_reading`, stopped and released once, here, while the client still lives.
+            unsafe {
+                sys::rd_kafka_consume_stop(topic.as_ptr(), partition);
+                sys::rd_kafka_topic_destroy(topic.as_ptr());
+            }
+        }
         // SAFETY: the pointer came from rd_kafka_new and is destroyed once, here: the handle that held it is gone. A
         // consumer that has not been closed is left open on purpose: it has joined no group.
         unsafe { sys::rd_kafka_destroy_flags(self.0.as_ptr(), sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) };
@@ -171,7 +186,7 @@ impl Handle {
         // SAFETY: `conf` is valid; rd_kafka_new takes it over when it succeeds.
         let client =
             unsafe { sys::rd_kafka_new(kind, conf, reason.as_mut_ptr().cast::<c_char>(), reason.len()) };
-        NonNull::new(client).map(Self).ok_or_else(|| {
+        NonNull::new(client).map(|client| Self { client, started: Vec::new() }).ok_or_else(|| {
             // SAFETY: rd_kafka_new failed, so `conf` is still ours.
             unsafe { sys::rd_kafka_conf_destroy(conf) };
             KafkaError::Call { call: "make a client", reason: text_of(&reason) }
@@ -179,7 +194,36 @@ impl Handle {
     }
 
     pub(super) const fn as_ptr(&self) -> *mut sys::rd_kafka_t {
-        self.0.as_ptr()
+        self.client.as_ptr()
+    }
+
+    /// Begins to read a partition into a queue, until the client ends.
+    pub(super) fn start_reading(
+        &mut self,
+        topic: &CStr,
+        partition: i32,
+        offset: i64,
+        queue: NonNull<sys::rd_kafka_queue_t>,
+    ) -> Result<(), KafkaError> {
+        let failed = || {
+            // SAFETY: no precondition.
+            let reason = describe(unsafe { sys::rd_kafka_last_error() });
+            let reason = format!("{}/{partition} at {offset}: {reason}", topic.to_string_lossy());
+            KafkaError::Call { call: "begin to read", reason }
+        };
+        // SAFETY: the name is valid during the call; no topic configuration.
+        let rkt = unsafe { sys::rd_kafka_topic_new(self.as_ptr(), topic.as_ptr(), std::ptr::null_mut()) };
+        let rkt = NonNull::new(rkt).ok_or_else(failed)?;
+        // SAFETY: topic object and queue are valid; the client counts its own references to both.
+        if unsafe { sys::rd_kafka_consume_start_queue(rkt.as_ptr(), partition, offset, queue.as_ptr()) } != 0
+        {
+            let error = failed();
+            // SAFETY: obtained above, released once.
+            unsafe { sys::rd_kafka_topic_destroy(rkt.as_ptr()) };
+            return Err(error);
+        }
+        self.started.push(Started(rkt, partition));
+        Ok(())
     }
 
     /// First offset of a partition's log and the offset after its last record, asked of the broker.
@@ -202,13 +246,16 @@ impl Handle {
 
     /// Offset after a partition's last record as the client heard with its last fetch; `None` before the first.
     pub fn end_heard(&self, topic: &str, partition: i32) -> Option<i64> {
-        let name = c_text("look up offsets", topic).ok()?;
+        self.end_heard_of(&c_text("look up offsets", topic).ok()?, partition)
+    }
+
+    pub(super) fn end_heard_of(&self, topic: &CStr, partition: i32) -> Option<i64> {
         let (mut low, mut high) = (0, -1);
         // SAFETY: all pointers are valid for the call, which asks nobody.
         let code = unsafe {
             sys::rd_kafka_get_watermark_offsets(
                 self.as_ptr(),
-                name.as_ptr(),
+                topic.as_ptr(),
                 partition,
                 &raw mut low,
                 &raw mut high,

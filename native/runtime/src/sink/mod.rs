@@ -11,6 +11,7 @@ mod partitions;
 mod postgres;
 mod postgres_labels;
 mod postgres_session;
+mod postgres_tls;
 mod redis;
 mod redis_batch;
 mod redis_profile;

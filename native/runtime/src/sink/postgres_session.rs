@@ -11,11 +11,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::SinkExt;
 use tokio::runtime::{Builder, Runtime};
-use tokio_postgres::config::SslMode;
 use tokio_postgres::error::{DbError, Error, SqlState};
-use tokio_postgres::{Client, Config, NoTls, Statement, Transaction};
+use tokio_postgres::{Client, Statement, Transaction};
 
 use super::copy::CopyBuffer;
+use super::postgres_tls::configure;
 use super::status::{Retry, SinkError};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,16 +37,8 @@ pub(super) struct Session {
 impl Session {
     /// Connects and sets the limits.
     pub fn connect(url: &str) -> Result<Self, SinkError> {
-        let mut config: Config =
-            url.parse().map_err(|error: Error| refused("read postgres.url", error.to_string()))?;
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(refused(
-                "connect",
-                "this build has no TLS: use sslmode=disable or a local proxy".to_owned(),
-            ));
-        }
+        let (mut config, tls) = configure(url)?;
         config
-            .ssl_mode(SslMode::Disable)
             .application_name("fraudengine")
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_user_timeout(CALL_TIMEOUT)
@@ -58,7 +50,7 @@ impl Session {
             .build()
             .map_err(|error| refused("start a runtime", error.to_string()))?;
         let client = within(&runtime, CONNECT_TIMEOUT * 2, async {
-            let (client, connection) = config.connect(NoTls).await.map_err(failed("connect"))?;
+            let (client, connection) = config.connect(tls).await.map_err(failed("connect"))?;
             // Errors of the connection come out of the calls that use it.
             tokio::spawn(async move { drop(connection.await) });
             client.batch_execute(LIMITS).await.map_err(failed("set limits"))?;

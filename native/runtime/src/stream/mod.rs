@@ -9,6 +9,7 @@
 //! One thread each, joined by bounded channels; the chunks are reused. [`Stream`] runs them whenever this
 //! process has the seat, beginning each time with [`recovery`].
 
+pub mod alignment;
 pub mod chunk;
 pub mod decider;
 pub mod delivery;

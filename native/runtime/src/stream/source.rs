@@ -1,8 +1,9 @@
 //! The first thread: records from Kafka, decoded and checked, in chunks.
 //!
-//! It never waits for a chunk to fill: what one poll brings is one chunk. Everything that is refused leaves as a
-//! dead letter; nothing near it is lost. When the engine is behind, the bounded channel stops this thread, and
-//! librdkafka's bounded fetch queue stops the fetching: a backlog stays with the broker.
+//! It never waits for a chunk to fill: what is there is a chunk, the partitions merged by event time (see
+//! [`alignment`](super::alignment)). Everything that is refused leaves as a dead letter; nothing near it is lost. When
+//! the engine is behind, the bounded channel stops this thread, and librdkafka's bounded fetch queues stop the
+//! fetching: a backlog stays with the broker.
 
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,9 @@ use fraudengine_core::units::EventTimeMicros;
 use xxhash_rust::xxh3::xxh3_64_with_secret;
 
 use super::StreamError;
+use super::alignment::{Expectation, Held, Merged, merge};
 use super::chunk::{Chunk, Refused, Row};
-use crate::kafka::{Consumer, KafkaSettings, Message, Polled, Position};
+use crate::kafka::{Consumer, KafkaSettings, Lanes, Message, Polled, Position};
 use crate::limits::RAW_BYTES_MAX;
 use crate::metrics::{Metrics, Stage};
 use crate::payload::{Format, Scratch, decode_label, decode_transaction, encode, message as unframed};
@@ -23,12 +25,25 @@ use crate::wire::DeadLetterReason;
 
 /// How long a poll waits for the first record: also the delay at which a stop is noticed.
 const POLL_MS: i32 = 50;
+const IDLE: Duration = Duration::from_millis(POLL_MS as u64);
+/// How long a look at a partition that is behind waits before the next one.
+const LAGGING: Duration = Duration::from_millis(2);
+/// How long the broker may take to say where a partition ends.
+const ASK_MS: i32 = 10_000;
+/// Records that are held for all partitions together, in chunks.
+const HELD_CHUNKS: usize = 8;
+/// Records that are held for one partition at least.
+const HELD_MIN: usize = 32;
 const STOP_CHECK: Duration = Duration::from_millis(50);
 
 /// What the thread needs to know.
 pub struct Source {
     settings: KafkaSettings,
-    consumer: Consumer,
+    /// One for each partition of the transactions, then the labels.
+    lanes: Lanes,
+    /// What is decoded and waits for its turn, by partition.
+    held: Vec<Held>,
+    expected: Vec<Expectation>,
     reader: Reader,
     batch_max: usize,
     label_offset: i64,
@@ -44,9 +59,6 @@ pub struct Reader {
     keep_raw: bool,
     scratch: Scratch,
 }
-
-/// Position of the labels topic among those that are read.
-const LABELS: usize = 1;
 
 /// Shortest secret that XXH3 accepts.
 const SECRET_BYTES: usize = 192;
@@ -168,9 +180,14 @@ impl Source {
     pub fn open(settings: &Settings, positions: &[Position], label_offset: i64) -> Result<Self, StreamError> {
         let mut all = positions.to_vec();
         all.push(labels_at(&settings.kafka, label_offset));
+        let lanes = Lanes::new(&settings.kafka, &all)?;
+        let end = |at: &Position| lanes.handle().watermarks(&at.topic, at.partition, ASK_MS);
+        let expect = |at: &Position| end(at).map(|(_, end)| Expectation::new(at.offset, end));
         Ok(Self {
             settings: settings.kafka.clone(),
-            consumer: Consumer::new(&settings.kafka, &all)?,
+            held: positions.iter().map(|_| Held::default()).collect(),
+            expected: positions.iter().map(expect).collect::<Result<_, _>>()?,
+            lanes,
             reader: Reader::new(settings)?,
             batch_max: settings.engine.batch_max,
             label_offset,
@@ -213,7 +230,7 @@ impl Source {
         empty: &Receiver<Chunk>,
         stop: &Stop,
     ) -> Result<(), StreamError> {
-        let (_, end) = self.consumer.handle().watermarks(&self.settings.labels_topic, 0, 10_000)?;
+        let (_, end) = self.lanes.handle().watermarks(&self.settings.labels_topic, 0, ASK_MS)?;
         if self.label_offset >= end {
             return Ok(());
         }
@@ -237,27 +254,67 @@ impl Source {
         Ok(())
     }
 
+    /// Fills a chunk with what is there; waits a moment when there is nothing.
     fn fill(&mut self, chunk: &mut Chunk, metrics: &Metrics) -> Result<(), StreamError> {
-        let records = match self.consumer.poll(self.batch_max, POLL_MS)? {
-            Polled::Records(records) => records,
-            Polled::Trouble(text) => {
-                metrics.source_trouble(&text);
-                0
+        let since = Instant::now();
+        self.read_labels(chunk, metrics)?;
+        let wait = loop {
+            let lagging = self.refill(chunk, metrics)?;
+            if lagging && chunk.is_empty() {
+                break LAGGING;
+            }
+            if lagging || merge(&mut self.held, chunk, self.batch_max) != Merged::Dry {
+                break IDLE;
             }
         };
-        let since = Instant::now();
-        for at in 0..records {
-            let message = self.consumer.message(at);
-            if message.topic != LABELS {
-                self.reader.transaction(&message, chunk);
-            } else if message.offset >= self.label_offset {
-                self.reader.label(&message, chunk);
-            }
-        }
-        if records > 0 {
+        if chunk.is_empty() {
+            self.lanes.wait(wait);
+        } else {
             metrics.stage(Stage::Decode, since);
         }
         Ok(())
+    }
+
+    fn read_labels(&mut self, chunk: &mut Chunk, metrics: &Metrics) -> Result<(), StreamError> {
+        let lane = self.held.len();
+        for at in 0..polled(&mut self.lanes, lane, self.batch_max, metrics)? {
+            let message = self.lanes.message(lane, at);
+            if message.offset >= self.label_offset {
+                self.reader.label(&message, chunk);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes what has come for the empty lanes; returns whether one stays empty although more is on its way.
+    fn refill(&mut self, chunk: &mut Chunk, metrics: &Metrics) -> Result<bool, StreamError> {
+        let most = (HELD_CHUNKS * self.batch_max / self.held.len().max(1)).clamp(HELD_MIN, self.batch_max);
+        let mut lagging = false;
+        for (lane, held) in self.held.iter_mut().enumerate().filter(|(_, held)| held.is_empty()) {
+            let records = polled(&mut self.lanes, lane, most, metrics)?;
+            if records > 0 {
+                let into = held.refill();
+                for at in 0..records {
+                    self.reader.transaction(&self.lanes.message(lane, at), into);
+                }
+                self.expected[lane].took(self.lanes.message(lane, records - 1).offset + 1);
+                held.hand_on(0, chunk);
+            }
+            if held.is_empty() {
+                lagging |= self.expected[lane].expects_more(self.lanes.end_heard(lane), Instant::now());
+            }
+        }
+        Ok(lagging)
+    }
+}
+
+fn polled(lanes: &mut Lanes, lane: usize, max: usize, metrics: &Metrics) -> Result<usize, StreamError> {
+    match lanes.poll(lane, max)? {
+        Polled::Records(records) => Ok(records),
+        Polled::Trouble(text) => {
+            metrics.source_trouble(&text);
+            Ok(0)
+        }
     }
 }
 

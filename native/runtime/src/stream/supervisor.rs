@@ -77,6 +77,10 @@ impl Shared {
         if state.0 != phase {
             tracing::info!(phase = phase.name(), "stream");
         }
+        if phase != Phase::Running {
+            // What was known is of the run before.
+            self.metrics.lag.store(-1, Relaxed);
+        }
         *state = (phase, error.or_else(|| state.1.take().filter(|_| phase != Phase::Running)));
         self.changed.notify_all();
     }
@@ -164,8 +168,8 @@ fn supervise(shared: &Arc<Shared>, instance: &str) {
         match turn(shared, instance) {
             Ok(()) => {}
             Err(error) if error.is_transient() => {
-                shared.metrics.restarts.fetch_add(1, Relaxed);
                 shared.enter(Phase::Retrying, Some(error.to_string()));
+                shared.metrics.restarts.fetch_add(1, Relaxed);
                 // A run that lasted has proved that things work: the next failure is a new one.
                 retry = if since.elapsed() > 3 * RETRY_MAX { Duration::from_millis(200) } else { retry * 2 };
                 retry = retry.min(RETRY_MAX);
@@ -219,7 +223,6 @@ fn decide(shared: &Arc<Shared>, seat: &Seat) -> Result<(), StreamError> {
     let settings = &shared.settings;
     // Never 0, which would be no owner.
     let owner = (now_micros() as u64) << 16 | u64::from(std::process::id() & 0xFFFF) | 1;
-    shared.metrics.lag.store(-1, Relaxed);
     let run = Run::start(settings, &shared.model, &shared.metrics, owner)?;
     let sinks = Sinks::start(settings, &shared.metrics)?;
     shared.enter(Phase::Running, None);
