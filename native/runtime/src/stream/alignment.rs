@@ -12,9 +12,13 @@ use std::time::{Duration, Instant};
 
 use super::chunk::{Chunk, Row};
 
-/// How long the others wait for a partition that has records but does not bring them: its broker is away, or what
-/// is left of it are marks of producers' transactions.
+/// How long the others wait in a backlog for a partition that has records but does not bring them: its broker is
+/// away, or what is left of it are marks of producers' transactions.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How long in live traffic, where nobody can look late.
+const PATIENCE_LIVE: Duration = Duration::from_millis(4);
+/// Records that the broker got within this time are live traffic.
+const LIVE_MICROS: i64 = 1_000_000;
 
 /// Records of one partition, decoded and not handed on yet.
 #[derive(Debug, Default)]
@@ -34,6 +38,11 @@ impl Held {
     /// Whether all rows are handed on.
     pub const fn is_empty(&self) -> bool {
         self.row == self.records.rows.len()
+    }
+
+    /// When the broker got the row at the head, microseconds since 1970; `None` without a row.
+    fn received(&self) -> Option<i64> {
+        self.records.rows.get(self.row).map(|row| row.time_micros)
     }
 
     fn time(&self, row: usize) -> i64 {
@@ -103,6 +112,12 @@ pub fn merge(lanes: &mut [Held], to: &mut Chunk, max: usize) -> Merged {
     Merged::Done
 }
 
+/// How long the rows at the heads may wait for an empty lane.
+pub fn patience(lanes: &[Held], now_micros: i64) -> Duration {
+    let oldest = lanes.iter().filter_map(Held::received).min();
+    if oldest.is_some_and(|oldest| oldest < now_micros - LIVE_MICROS) { PATIENCE } else { PATIENCE_LIVE }
+}
+
 /// Whether an empty lane is worth waiting for.
 #[derive(Debug, Default)]
 pub struct Expectation {
@@ -127,16 +142,22 @@ impl Expectation {
         self.since = None;
     }
 
-    /// Whether more is on its way; `heard` is the newest word of the partition's end.
-    pub fn expects_more(&mut self, heard: Option<i64>, now: Instant) -> bool {
+    /// Whether more is on its way; `heard` is the newest word of the partition's end. Not for longer than `patience`.
+    pub fn expects_more(&mut self, heard: Option<i64>, now: Instant, patience: Duration) -> bool {
         self.end = self.end.max(heard.unwrap_or(0));
         if self.end <= self.next || self.end == self.given_up {
             return false;
         }
         let since = *self.since.get_or_insert(now);
-        if now.duration_since(since) < PATIENCE {
+        if now.duration_since(since) < patience {
             return true;
         }
+        tracing::debug!(
+            next = self.next,
+            end = self.end,
+            ?patience,
+            "a partition does not bring what it has"
+        );
         self.given_up = self.end;
         self.since = None;
         false

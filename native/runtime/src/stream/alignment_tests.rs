@@ -127,15 +127,25 @@ proptest! {
 }
 
 #[test]
+fn only_a_backlog_is_patient() {
+    let mut old = lane(0, &[1]);
+    old.records.rows[0].time_micros = 5 * LIVE_MICROS;
+    let lanes = [lane(1, &[]), old];
+    assert_eq!(patience(&lanes, 6 * LIVE_MICROS), PATIENCE_LIVE);
+    assert_eq!(patience(&lanes, 6 * LIVE_MICROS + 1), PATIENCE);
+    assert_eq!(patience(&lanes[..1], 0), PATIENCE_LIVE, "nobody waits");
+}
+
+#[test]
 fn a_lane_read_to_its_end_is_not_waited_for_and_a_silent_one_not_for_ever() {
     let begin = Instant::now();
     let mut lane = Expectation::new(10, 12);
-    assert!(lane.expects_more(None, begin));
+    assert!(lane.expects_more(None, begin, PATIENCE));
     lane.took(12);
-    assert!(!lane.expects_more(Some(12), begin));
-    assert!(lane.expects_more(Some(14), begin), "the partition has grown");
-    assert!(lane.expects_more(Some(14), begin + PATIENCE / 2));
-    assert!(!lane.expects_more(Some(14), begin + PATIENCE));
-    assert!(!lane.expects_more(Some(14), begin + 2 * PATIENCE), "given up until it grows again");
-    assert!(lane.expects_more(Some(15), begin + 2 * PATIENCE));
+    assert!(!lane.expects_more(Some(12), begin, PATIENCE));
+    assert!(lane.expects_more(Some(14), begin, PATIENCE), "the partition has grown");
+    assert!(lane.expects_more(Some(14), begin + PATIENCE / 2, PATIENCE));
+    assert!(!lane.expects_more(Some(14), begin + PATIENCE, PATIENCE));
+    assert!(!lane.expects_more(Some(14), begin + 2 * PATIENCE, PATIENCE), "given up until it grows again");
+    assert!(lane.expects_more(Some(15), begin + 2 * PATIENCE, PATIENCE));
 }

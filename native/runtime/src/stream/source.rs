@@ -13,11 +13,11 @@ use fraudengine_core::units::EventTimeMicros;
 use xxhash_rust::xxh3::xxh3_64_with_secret;
 
 use super::StreamError;
-use super::alignment::{Expectation, Held, Merged, merge};
+use super::alignment::{Expectation, Held, Merged, merge, patience};
 use super::chunk::{Chunk, Refused, Row};
 use crate::kafka::{Consumer, KafkaSettings, Lanes, Message, Polled, Position};
 use crate::limits::RAW_BYTES_MAX;
-use crate::metrics::{Metrics, Stage};
+use crate::metrics::{Metrics, Stage, now_micros};
 use crate::payload::{Format, Scratch, decode_label, decode_transaction, encode, message as unframed};
 use crate::settings::Settings;
 use crate::stop::Stop;
@@ -290,6 +290,7 @@ impl Source {
     fn refill(&mut self, chunk: &mut Chunk, metrics: &Metrics) -> Result<bool, StreamError> {
         let most = (HELD_CHUNKS * self.batch_max / self.held.len().max(1)).clamp(HELD_MIN, self.batch_max);
         let mut lagging = false;
+        let patience = patience(&self.held, now_micros());
         for (lane, held) in self.held.iter_mut().enumerate().filter(|(_, held)| held.is_empty()) {
             let records = polled(&mut self.lanes, lane, most, metrics)?;
             if records > 0 {
@@ -301,7 +302,8 @@ impl Source {
                 held.hand_on(0, chunk);
             }
             if held.is_empty() {
-                lagging |= self.expected[lane].expects_more(self.lanes.end_heard(lane), Instant::now());
+                lagging |=
+                    self.expected[lane].expects_more(self.lanes.end_heard(lane), Instant::now(), patience);
             }
         }
         Ok(lagging)
