@@ -181,6 +181,7 @@ class Load:
         client: Mapping[str, str],
         transactions_topic: str,
         labels_topic: str,
+        genuine_labels: bool,
         payload_format: str,
         schema_id: int | None,
         tps: float,

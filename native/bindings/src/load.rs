@@ -67,7 +67,7 @@ fn load_error(error: &LoadError) -> PyErr {
 #[pymethods]
 impl PyLoad {
     #[new]
-    #[pyo3(signature = (history, *, brokers, client, transactions_topic, labels_topic, payload_format, schema_id, tps, skip_days, warm_days, hold, count, seconds, malformed))]
+    #[pyo3(signature = (history, *, brokers, client, transactions_topic, labels_topic, genuine_labels, payload_format, schema_id, tps, skip_days, warm_days, hold, count, seconds, malformed))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
     fn new(
         py: Python<'_>,
@@ -76,6 +76,7 @@ impl PyLoad {
         client: BTreeMap<String, String>,
         transactions_topic: String,
         labels_topic: String,
+        genuine_labels: bool,
         payload_format: &str,
         schema_id: Option<u32>,
         tps: f64,
@@ -95,6 +96,7 @@ impl PyLoad {
             client,
             transactions_topic,
             labels_topic,
+            genuine_labels,
             format,
             schema_id,
             tps,

@@ -58,6 +58,14 @@ def generate(
     labels_topic: Annotated[
         str, typer.Option(help="Topic of labels; empty: none are sent.", rich_help_panel=_KAFKA)
     ] = "labels",
+    genuine_labels: Annotated[
+        bool,
+        typer.Option(
+            "--genuine-labels/--fraud-labels-only",
+            help="Label genuine transactions too.",
+            rich_help_panel=_KAFKA,
+        ),
+    ] = True,
     tps: Annotated[
         float, typer.Option(min=0.0, help="Transactions a second; 0: all speed.", rich_help_panel=_KAFKA)
     ] = 1_000.0,
@@ -135,6 +143,7 @@ def generate(
         brokers=broker or "",
         topic=topic,
         labels_topic=labels_topic,
+        genuine_labels=genuine_labels,
         payload_format=payload.value,
         schema_id=schema_id,
         tps=tps,

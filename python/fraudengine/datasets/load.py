@@ -31,6 +31,8 @@ class LoadTarget:
         Topic of transactions, keyed by customer; the partition is the one that Java clients choose.
     labels_topic
         Topic of labels, sent when the history's clock passes the time they become known; empty: none.
+    genuine_labels
+        Whether genuine transactions have labels too; otherwise only what was reported as fraud has.
     payload_format
         `protobuf` or `json`, for both topics.
     schema_id
@@ -57,6 +59,7 @@ class LoadTarget:
     brokers: str
     topic: str = "transactions"
     labels_topic: str = "labels"
+    genuine_labels: bool = True
     payload_format: Literal["protobuf", "json"] = "protobuf"
     schema_id: int | None = None
     tps: float = 1_000.0
@@ -170,6 +173,7 @@ def start_load(config: SyntheticConfig, target: LoadTarget) -> Load:
         client=dict(target.client),
         transactions_topic=target.topic,
         labels_topic=target.labels_topic,
+        genuine_labels=target.genuine_labels,
         payload_format=target.payload_format,
         schema_id=target.schema_id,
         tps=target.tps,

@@ -116,7 +116,7 @@ impl<'a> Feed<'a> {
         for day in 0..config.days {
             let rows = arrivals.next_day(world.day(day));
             if !self.settings.labels_topic.is_empty() {
-                for row in &rows {
+                for row in rows.iter().filter(|row| row.label || self.settings.genuine_labels) {
                     waiting.add(row);
                 }
             }

@@ -15,6 +15,7 @@ fn settings(world: Config) -> LoadSettings {
         client: BTreeMap::new(),
         transactions_topic: "transactions".to_owned(),
         labels_topic: "labels".to_owned(),
+        genuine_labels: true,
         format: Format::Protobuf,
         schema_id: None,
         tps: 0.0,
@@ -43,6 +44,24 @@ fn sent(settings: &LoadSettings) -> Vec<(u32, Kind, String, Vec<u8>)> {
         }
         all
     })
+}
+
+#[test]
+fn only_what_was_reported_as_fraud_has_a_label_where_the_settings_say_so() {
+    let world =
+        Config { customers: 300, days: 12, label_delay_hours: 24.0, fraud_rate: 0.02, ..Config::default() };
+    let labels = |settings: &LoadSettings| {
+        let all = sent(settings).into_iter().filter(|(_, kind, ..)| *kind == Kind::Label);
+        all.map(|(.., value)| value).collect::<Vec<_>>()
+    };
+    let all = labels(&settings(world.clone()));
+    let reported = labels(&LoadSettings { genuine_labels: false, ..settings(world) });
+    let mut scratch = Scratch::default();
+    let frauds = all.into_iter().filter(|value| {
+        decode_label(Format::Protobuf, value, &mut scratch).is_ok_and(|label| label.is_fraud)
+    });
+    assert!(!reported.is_empty());
+    assert_eq!(reported, frauds.collect::<Vec<_>>());
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub struct LoadSettings {
     pub transactions_topic: String,
     /// Topic of labels; empty: none are sent.
     pub labels_topic: String,
+    /// Whether genuine transactions have labels too; otherwise only what was reported as fraud.
+    pub genuine_labels: bool,
     /// How both are written.
     pub format: Format,
     /// Id of a schema registry's framing before each value; none: bare.
