@@ -42,9 +42,9 @@ def test_validate_counts_and_lists_what_reader_and_engine_refuse(history: Path, 
     assert run("validate", history, "--json") == ExitCode.OK
     report = json.loads(capsys.readouterr().out)
     assert (report["rows_read"], report["rows_accepted"], report["rows_rejected"]) == (3, 1, 2)
-    assert [(line["row"], line["field"]) for line in report["rejections"]] == [
-        (2, "amount_minor"),
-        (3, "channel"),
+    assert [(line["row"], line["field"], line["value"]) for line in report["rejections"]] == [
+        (2, "amount_minor", "-1"),
+        (3, "channel", "fax"),
     ]
     assert report["frauds"] == 1
 

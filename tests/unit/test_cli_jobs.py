@@ -86,15 +86,17 @@ def test_replay_hands_over_the_delay_and_prints_the_summary(
         seen.update(options, bundle=bundle, rows=history.frame.height)
         options["progress"]("replay", 2, 2)
         actions = {"approve": 1, "review": 1, "block": 0}
-        return SimpleNamespace(decisions=history.frame, actions=actions, repeated=0, rejected=0)
+        return SimpleNamespace(decisions=history.frame, actions=actions, repeated=0, rejected=1)
 
     replace_module(monkeypatch, "fraudengine.replay", replay=replay)
     typed = ["--label-delay", "1h", "--from", "2024-01-02T01:00+01:00", "--threads", "2"]
     assert run("replay", "model", history, "--out", tmp_path / "d.parquet", "--json", *typed) == 0
     assert (seen["label_delay"], seen["threads"], seen["rows"]) == (dt.timedelta(hours=1), 2, 2)
     assert seen["start"] == dt.datetime(2024, 1, 2, tzinfo=dt.UTC)
-    summary = json.loads(capsys.readouterr().out)
-    assert (summary["decisions"], summary["approve"]) == (2, 1)
+    told = capsys.readouterr()
+    summary = json.loads(told.out)
+    assert (summary["decisions"], summary["approve"], summary["rejected"]) == (2, 1, 1)
+    assert "1 rows broke a limit" in told.err
 
 
 def test_compile_names_the_libraries(

@@ -75,11 +75,14 @@ def replay(
             progress=report,
         )
     summary = {"decisions": result.decisions.height, **result.actions, "repeated": result.repeated}
-    summary["rejected"] = result.rejected
+    # Refused by the reader (already said) and, for limits of the schema, by the engine.
+    summary["rejected"] = history.rows_rejected + result.rejected
     if as_json:
         print_json({**summary, "out": str(out)})
     else:
         print_table("Decisions", ["what", "transactions"], list(summary.items()))
+    if result.rejected:
+        notify([f"{result.rejected:,} rows broke a limit; `fraudengine validate` lists them"])
     notify([f"decisions in {out}; next: fraudengine evaluate {out} {path}"])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import polars as pl
 import typer
@@ -13,6 +13,9 @@ from fraudengine.cli.exit_codes import ExitCode
 from fraudengine.cli.history_options import HistoryArgument, with_history_options
 from fraudengine.datasets import History, ReadOptions, read_history, write_history
 from fraudengine.datasets.rejections import REJECTION_SCHEMA
+
+if TYPE_CHECKING:
+    from fraudengine.engine import Rejection
 
 __all__ = ["register"]
 
@@ -104,11 +107,22 @@ def _print(summary: dict[str, Any], refused: pl.DataFrame, limit: int) -> None:
         )
 
 
+def _shown(frame: pl.DataFrame, refused: Rejection) -> str | None:
+    """Return the value at fault, control characters escaped; never a card's: it may be a real number."""
+    if refused.field not in frame.columns or refused.field == "card_id":
+        return None
+    value = frame[refused.field][refused.row]
+    return None if value is None else str(value).encode("unicode_escape").decode()
+
+
 def _refused_by_engine(history: History) -> pl.DataFrame:
     """Check every value against the limits of the schema, where they are enforced: in native code."""
     from fraudengine.engine import Engine
 
     found = Engine().process(history.frame).rejected
     numbers = history.row_numbers.gather([one.row for one in found]).to_list()
-    lines = [(number, one.field, None, one.message) for number, one in zip(numbers, found, strict=True)]
+    lines = [
+        (number, one.field, _shown(history.frame, one), one.message)
+        for number, one in zip(numbers, found, strict=True)
+    ]
     return pl.DataFrame(lines, schema=REJECTION_SCHEMA, orient="row")
