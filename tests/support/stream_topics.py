@@ -211,7 +211,13 @@ class PacedLoad:
 
     def _run(self) -> None:
         producer = Producer(
-            {"bootstrap.servers": self._topics.brokers, "enable.idempotence": True, "linger.ms": 5}
+            {
+                "bootstrap.servers": self._topics.brokers,
+                "enable.idempotence": True,
+                "linger.ms": 5,
+                # An outage of a minute is held here and sent afterwards.
+                "queue.buffering.max.messages": 1_000_000,
+            }
         )
         began = time.monotonic()
         topic = self._topics.names["transactions"]
