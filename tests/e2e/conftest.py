@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 from service_stack import Fresh
+from small_bundle import small_bundle
 from stream_topics import Topics, new_topics
 
 from fraudengine.datasets.synthetic import SyntheticConfig, generate
-from fraudengine.training import BoosterOptions, ForestOptions, TrainOptions, train
+from fraudengine.training import BoosterOptions, ForestOptions
 
 
 @pytest.fixture(scope="session")
@@ -35,13 +35,8 @@ def history() -> pl.DataFrame:
 @pytest.fixture(scope="session")
 def bundle(history: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a small bundle trained on the history."""
-    options = TrainOptions(
-        booster=BoosterOptions(trees=20, depth=4),
-        forest=ForestOptions(trees=10, rows_per_tree=64),
-        test_span=timedelta(days=14),
-        threads=1,
-    )
-    return train(history, options, tmp_path_factory.mktemp("bundle") / "model").bundle.path
+    booster, forest = BoosterOptions(trees=20, depth=4), ForestOptions(trees=10, rows_per_tree=64)
+    return small_bundle(history, tmp_path_factory.mktemp("bundle") / "model", booster, forest)
 
 
 @pytest.fixture

@@ -11,30 +11,25 @@ import sys
 import urllib.error
 import urllib.request
 from collections import defaultdict
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from small_bundle import small_bundle
 from stream_process import StreamUnderTest
 from stream_topics import PacedLoad, Topics
 
 from fraudengine.bundle import Bundle
 from fraudengine.errors import StreamError
-from fraudengine.training import BoosterOptions, ForestOptions, TrainOptions, train
+from fraudengine.training import BoosterOptions, ForestOptions
 
 
 @pytest.fixture(scope="module")
 def other_bundle(history: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return another small bundle, trained on the same history."""
-    options = TrainOptions(
-        booster=BoosterOptions(trees=8, depth=3),
-        forest=ForestOptions(trees=5, rows_per_tree=32),
-        test_span=timedelta(days=14),
-        threads=1,
-    )
-    return train(history, options, tmp_path_factory.mktemp("other") / "model").bundle.path
+    booster, forest = BoosterOptions(trees=8, depth=3), ForestOptions(trees=5, rows_per_tree=32)
+    return small_bundle(history, tmp_path_factory.mktemp("other") / "model", booster, forest)
 
 
 def test_models_take_turns_at_one_place_in_the_log(

@@ -5,24 +5,25 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import polars as pl
 import psycopg
 import pytest
-from confluent_kafka import Producer
 from redis import Redis
 from secured import Authority, SecuredKafka, running_broker, tls_front
 from service_stack import Fresh
+from small_bundle import small_bundle
 from stream_process import StreamUnderTest
 from stream_topics import records_of
+from wire_messages import produce
 
 from fraudengine import config, services
 from fraudengine.datasets.synthetic import SyntheticConfig, generate
 from fraudengine.services.topics import create_topics
-from fraudengine.training import BoosterOptions, ForestOptions, TrainOptions, train
+from fraudengine.training import BoosterOptions, ForestOptions
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +44,8 @@ def history() -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def bundle(history: pl.DataFrame, folder: Path) -> Path:
-    options = TrainOptions(
-        booster=BoosterOptions(trees=5, depth=3),
-        forest=ForestOptions(trees=5, rows_per_tree=32),
-        test_span=timedelta(days=10),
-        threads=1,
-    )
-    return train(history, options, folder / "model").bundle.path
+    booster, forest = BoosterOptions(trees=5, depth=3), ForestOptions(trees=5, rows_per_tree=32)
+    return small_bundle(history, folder / "model", booster, forest, test_days=10)
 
 
 @dataclass
@@ -65,9 +61,12 @@ class Secured:
 
     def postgres_at(self, host: str, mode: str, root: Path | None = None) -> str:
         """Return the URL of the secured door, whose certificate is for `localhost`."""
-        login, _, rest = self.postgres.rpartition("@")
-        address = f"{login}@{host}:{self.postgres_port}/{rest.rpartition('/')[2]}"
-        return f"{address}?sslmode={mode}&sslrootcert={root or self.root}"
+        plain = urlsplit(self.postgres)
+        secured = plain._replace(
+            netloc=f"{plain.username}@{host}:{self.postgres_port}",
+            query=f"sslmode={mode}&sslrootcert={root or self.root}",
+        )
+        return secured.geturl()
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +78,8 @@ def secured(
     broker = SecuredKafka(384, authority)
     with (
         running_broker(broker, folder) as brokers,
-        tls_front(_port(stack.postgres_url), context, postgres=True) as postgres_port,
-        tls_front(_port(stack.redis_url), context) as redis_port,
+        tls_front(stack.postgres_url, context, postgres=True) as postgres_port,
+        tls_front(stack.redis_url, context) as redis_port,
     ):
         postgres, redis = fresh.postgres(), fresh.redis()
         settings: dict[str, object] = {
@@ -90,7 +89,7 @@ def secured(
         }
         kafka = config.load(flags=settings).kafka
         create_topics(kafka)
-        _send(brokers, broker.client(), kafka.transactions_topic, kafka.partitions, history)
+        produce(brokers, kafka.transactions_topic, records_of(history), broker.client())
         yield Secured(authority.root, postgres, postgres_port, redis, settings)
     fresh.drop_databases()
 
@@ -150,15 +149,3 @@ def test_a_certificate_is_checked_as_the_url_asks(
         error = str(told["sinks"]["postgres"]["error"])
         assert accepted or "certificate verify failed" in error
         assert stream.stop() == 0
-
-
-def _port(url: str) -> int:
-    return int(url.rpartition("@")[2].rpartition("/")[0].rpartition(":")[2])
-
-
-def _send(brokers: str, client: dict[str, str], topic: str, partitions: int, frame: pl.DataFrame) -> None:
-    producer = Producer({**client, "bootstrap.servers": brokers, "linger.ms": 5})
-    for _, customer, value in records_of(frame):
-        producer.produce(topic, value, customer, partition=int(customer[1:]) % partitions)
-        producer.poll(0)
-    assert producer.flush(60) == 0

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import trustme
 from confluent_kafka import KafkaException
@@ -129,8 +130,9 @@ def running_broker(broker: SecuredKafka, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def tls_front(target: int, context: ssl.SSLContext, *, postgres: bool = False) -> Iterator[int]:
-    """Speak TLS in front of a port of this machine; yield the port of the front."""
+def tls_front(url: str, context: ssl.SSLContext, *, postgres: bool = False) -> Iterator[int]:
+    """Speak TLS in front of the server at a URL; yield the port of the front, on this machine."""
+    target = urlsplit(url)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="tls-front")
     thread.start()
@@ -152,7 +154,7 @@ def tls_front(target: int, context: ssl.SSLContext, *, postgres: bool = False) -
                 writer.write(b"S")
                 await writer.drain()
                 await writer.start_tls(context)
-            inner = await asyncio.open_connection(HOST, target)
+            inner = await asyncio.open_connection(target.hostname, target.port)
         except (OSError, ssl.SSLError, asyncio.IncompleteReadError):
             writer.close()
             return

@@ -101,10 +101,16 @@ def label_bytes(frame: pl.DataFrame) -> Iterator[bytes]:
         yield make(label_known_time_micros=row["label_known_time"], **told).SerializeToString()
 
 
-def produce(brokers: str, topic: str, records: Iterable[tuple[int, str | None, bytes]]) -> int:
+def produce(
+    brokers: str,
+    topic: str,
+    records: Iterable[tuple[int, str | None, bytes]],
+    client: Mapping[str, str] | None = None,
+) -> int:
     """Send (partition, key, value) in their order and wait until the broker has them all; return how many."""
     producer = Producer(
         {
+            **(client or {}),
             "bootstrap.servers": brokers,
             "enable.idempotence": True,
             "linger.ms": 5,

@@ -18,7 +18,6 @@ from fraudengine.streaming.models import ActiveModels
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
     from fraudengine.config import Settings
 
@@ -138,12 +137,7 @@ class StreamProcess:
         """Return itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Close."""
         self.close()
 
