@@ -29,9 +29,6 @@ pub struct Consumer {
     // Dropped in this order: messages, then the queue, then the client.
     messages: Messages,
     queue: Queue,
-    topics: Vec<String>,
-    /// The client's topic objects, by position in `topics`, as they turn up.
-    known: Vec<(usize, usize)>,
     handle: Handle,
 }
 
@@ -128,8 +125,8 @@ impl Messages {
         Ok(Polled::Records(self.0.len()))
     }
 
-    /// A record among the messages; `topic` is the number its reader knows the topic by.
-    pub(super) fn record(&self, at: usize, topic: usize) -> Message<'_> {
+    /// A record among the messages.
+    pub(super) fn record(&self, at: usize) -> Message<'_> {
         let message = self.0[at];
         // SAFETY: the message lives until it is released, which needs `&mut self`; length and pointer belong
         // together, and a null payload has length zero.
@@ -141,7 +138,7 @@ impl Messages {
             } else {
                 slice::from_raw_parts(raw.payload.cast::<u8>(), raw.len)
             };
-            Message { topic, partition: raw.partition, offset: raw.offset, timestamp_ms, value }
+            Message { partition: raw.partition, offset: raw.offset, timestamp_ms, value }
         }
     }
 }
@@ -170,8 +167,6 @@ impl Drop for Messages {
 /// One record; it lives until the next poll.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
-    /// Position of its topic among those assigned, in the order in which they were first named.
-    pub topic: usize,
     /// Its partition.
     pub partition: i32,
     /// Its offset.
@@ -194,6 +189,13 @@ pub enum Polled {
 impl Consumer {
     /// Begins to read.
     pub fn new(settings: &KafkaSettings, positions: &[Position]) -> Result<Self, KafkaError> {
+        let mut consumer = Self::idle(settings)?;
+        consumer.assign(positions)?;
+        Ok(consumer)
+    }
+
+    /// A client that reads nothing yet and answers questions about topics.
+    pub fn idle(settings: &KafkaSettings) -> Result<Self, KafkaError> {
         let handle = Handle::new(Role::Consumer, &settings.consumer_properties())?;
         // SAFETY: the handle is a consumer.
         check("poll", unsafe { sys::rd_kafka_poll_set_consumer(handle.as_ptr()) })?;
@@ -203,17 +205,7 @@ impl Consumer {
             call: "get the consumer's queue",
             reason: "there is none".to_owned(),
         })?;
-        let mut consumer =
-            Self { messages: Messages::default(), queue, topics: Vec::new(), known: Vec::new(), handle };
-        if !positions.is_empty() {
-            consumer.assign(positions)?;
-        }
-        Ok(consumer)
-    }
-
-    /// A client that reads nothing and only answers questions about topics.
-    pub fn idle(settings: &KafkaSettings) -> Result<Self, KafkaError> {
-        Self::new(settings, &[])
+        Ok(Self { messages: Messages::default(), queue, handle })
     }
 
     /// The client, for questions about topics.
@@ -224,13 +216,6 @@ impl Consumer {
     /// Begins to read here instead of what was read so far.
     pub fn assign(&mut self, positions: &[Position]) -> Result<(), KafkaError> {
         self.messages.release();
-        self.known.clear();
-        self.topics.clear();
-        for position in positions {
-            if !self.topics.contains(&position.topic) {
-                self.topics.push(position.topic.clone());
-            }
-        }
         // SAFETY: the list is destroyed below; names are valid during each call.
         unsafe {
             let list = sys::rd_kafka_topic_partition_list_new(positions.len() as c_int);
@@ -258,24 +243,7 @@ impl Consumer {
     }
 
     /// A record of the last poll.
-    pub fn message(&mut self, at: usize) -> Message<'_> {
-        // SAFETY: the message lives until the next poll, which needs `&mut self`.
-        let rkt = unsafe { (*self.messages.0[at]).rkt };
-        let topic = self.topic_of(rkt);
-        self.messages.record(at, topic)
-    }
-
-    fn topic_of(&mut self, rkt: *mut sys::rd_kafka_topic_t) -> usize {
-        let address = rkt as usize;
-        if let Some((_, at)) = self.known.iter().find(|(known, _)| *known == address) {
-            return *at;
-        }
-        // SAFETY: the message holds a reference to its topic; the name lives as long.
-        let name = unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(rkt)) }.to_string_lossy();
-        let at = self.topics.iter().position(|topic| *topic == name).unwrap_or(usize::MAX);
-        // The client may give an address again after a topic object is gone; that happens only when the
-        // assignment changes, which empties the list.
-        self.known.push((address, at));
-        at
+    pub fn message(&self, at: usize) -> Message<'_> {
+        self.messages.record(at)
     }
 }

@@ -107,9 +107,9 @@ impl Lanes {
         messages.sorted(&self.handle)
     }
 
-    /// A record of a lane's last poll; its `topic` is the lane.
+    /// A record of a lane's last poll.
     pub fn message(&self, lane: usize, at: usize) -> Message<'_> {
-        self.all[lane].messages.record(at, lane)
+        self.all[lane].messages.record(at)
     }
 
     /// Offset after the last record of a lane's partition, as far as the client has heard.

@@ -290,7 +290,7 @@ impl Source {
     fn refill(&mut self, chunk: &mut Chunk, metrics: &Metrics) -> Result<bool, StreamError> {
         let most = (HELD_CHUNKS * self.batch_max / self.held.len().max(1)).clamp(HELD_MIN, self.batch_max);
         let mut lagging = false;
-        let patience = patience(&self.held, now_micros());
+        let (patience, now) = (patience(&self.held, now_micros()), Instant::now());
         for (lane, held) in self.held.iter_mut().enumerate().filter(|(_, held)| held.is_empty()) {
             let records = polled(&mut self.lanes, lane, most, metrics)?;
             if records > 0 {
@@ -302,8 +302,7 @@ impl Source {
                 held.hand_on(0, chunk);
             }
             if held.is_empty() {
-                lagging |=
-                    self.expected[lane].expects_more(self.lanes.end_heard(lane), Instant::now(), patience);
+                lagging |= self.expected[lane].expects_more(self.lanes.end_heard(lane), now, patience);
             }
         }
         Ok(lagging)
