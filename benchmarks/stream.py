@@ -89,10 +89,9 @@ class Bench:
         )
         return start_load(replace(history, days=days_needed(history, wanted)), wanted)
 
-    @contextmanager
-    def stream(self, settings: config.Settings, *, databases: bool) -> Iterator[tuple[OperatorClient, int]]:
-        """Run a stream; yield its client and process id."""
-        wanted = {
+    def flags(self, settings: config.Settings, *, databases: bool) -> dict[str, object]:
+        """Return what a process of the stream is told, by `SECTION.KEY`."""
+        wanted: dict[str, object] = {
             **{f"kafka.{key}": value for key, value in settings.kafka if key != "client"},
             "engine.threads": settings.engine.threads,
             "state.folder": settings.state.folder,
@@ -103,6 +102,12 @@ class Bench:
         }
         if databases:
             wanted |= {"postgres.url": self.stack.postgres_url, "redis.url": self.stack.redis_url}
+        return wanted
+
+    @contextmanager
+    def stream(self, settings: config.Settings, *, databases: bool) -> Iterator[tuple[OperatorClient, int]]:
+        """Run a stream; yield its client and process id."""
+        wanted = self.flags(settings, databases=databases)
         options = [part for key, value in wanted.items() for part in ("--set", f"{key}={value}")]
         command = [sys.executable, "-c", "from fraudengine.cli import main; main()", "stream"]
         out = self.folder / f"{settings.kafka.group}.out"
@@ -116,6 +121,18 @@ class Bench:
         finally:
             process.terminate()
             process.wait(60)
+
+
+@contextmanager
+def started(arguments: argparse.Namespace) -> Iterator[Bench]:
+    """Run services of its own for a benchmark; stop them and remove their data afterwards."""
+    with tempfile.TemporaryDirectory(prefix="fraudengine-bench-") as folder:
+        Path(folder).chmod(0o711)
+        settings = config.load(flags={"embedded.folder": Path(folder) / "services"}).embedded
+        try:
+            yield Bench(services.up(settings), Path(folder), arguments)
+        finally:
+            services.down(settings.folder)
 
 
 def trained(work: Path) -> Path:
@@ -203,13 +220,13 @@ def throughput(bench: Bench) -> dict[str, Any]:
     return result
 
 
-def read(brokers: str, topic: str) -> Iterator[Any]:
-    """Yield every record of a single-partition topic."""
+def read(brokers: str, topic: str, first: int = 0) -> Iterator[Any]:
+    """Yield the records of a single-partition topic from an offset on."""
     consumer = Consumer({"bootstrap.servers": brokers, "group.id": "bench", "enable.auto.commit": False})
     low, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
-    consumer.assign([TopicPartition(topic, 0, low)])
+    position = max(low, first)
+    consumer.assign([TopicPartition(topic, 0, position)])
     try:
-        position = low
         while position < high:
             for record in consumer.consume(10_000, timeout=5.0):
                 position = record.offset() + 1
@@ -391,16 +408,9 @@ def main() -> None:
         cwd=ROOT,
         check=True,
     )
-    with tempfile.TemporaryDirectory(prefix="fraudengine-bench-") as folder:
-        Path(folder).chmod(0o711)
-        settings = config.load(flags={"embedded.folder": Path(folder) / "services"}).embedded
-        before = facts("xgboost-cpu", "confluent-kafka")
-        try:
-            bench = Bench(services.up(settings), Path(folder), arguments)
-            job = {"throughput": throughput, "latency": latency, "sustained": sustained}[arguments.job]
-            result = job(bench)
-        finally:
-            services.down(settings.folder)
+    before = facts("xgboost-cpu", "confluent-kafka")
+    with started(arguments) as bench:
+        result = {"throughput": throughput, "latency": latency, "sustained": sustained}[arguments.job](bench)
     print(json.dumps(result, indent=2))
     asked = {name: value for name, value in vars(arguments).items() if name != "work"}
     save(f"stream_{arguments.job}", {"machine": before, "arguments": asked, **result})

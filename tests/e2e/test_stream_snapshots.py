@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 from stream_oracle import assert_alerts_right, assert_log_right
-from stream_topics import Topics
+from stream_process import eventually
+from stream_topics import PARTITIONS, Topics
 
 SETTINGS: dict[str, Any] = {"state__snapshot_interval_seconds": 0.5, "engine__batch_max": 64}
 
@@ -53,11 +55,9 @@ def test_a_damaged_snapshot_costs_time_and_nothing_else(
             for step in range(2):
                 sent += topics.send(history[step * part : (step + 1) * part], labels=False)
                 log.await_count(sent, 60)
-                published = stream.status()["snapshots"]
-                stream.await_snapshots(published + 2)
+                topics.await_saved(sent)
             stream.kill()
         snapshots = sorted((topics.folder / "state").glob("state-*.snapshot"))
-        # One at rest replaces the one before it: both stand at the same place.
         assert len(snapshots) >= 2
         damage(snapshots[-1])
         with topics.stream(bundle, **SETTINGS) as stream:
@@ -70,6 +70,38 @@ def test_a_damaged_snapshot_costs_time_and_nothing_else(
         assert ("a snapshot is left aside" in told) == (damage is not _lose_all)
     assert_log_right(log.valid, sent, bundle, history)
     assert_alerts_right(topics, log.valid)
+
+
+def test_nothing_is_written_at_rest(topics: Topics, bundle: Path, history: pl.DataFrame) -> None:
+    with topics.stream(bundle, state__snapshot_interval_seconds=0.1) as stream:
+        for part in (history[:500], history[500:1_000]):
+            topics.send(part)
+            stream.await_decisions(part.height)
+            newest = topics.await_saved(int(stream.status()["delivered"]))
+            # Ten intervals without a new file.
+            eventually(lambda path=newest: time.time() - path.stat().st_mtime > 1.0, 30, "rest")
+        assert stream.stop() == 0
+
+
+def test_a_start_at_the_end_is_where_it_began_after_a_kill(
+    topics: Topics, bundle: Path, history: pl.DataFrame
+) -> None:
+    """What comes after the first start is decided, although the process died before its first decision."""
+    part = history.height // 4
+    before = history[:part]["customer_id"].str.slice(1).cast(int) % PARTITIONS
+    topics.send(history[:part])
+    with topics.stream(bundle, kafka__start="latest", **SETTINGS) as stream:
+        stream.await_status(lambda told: told["phase"] == "running", 60, "that it runs")
+        stream.kill()
+    sent = topics.send(history[part : 2 * part])
+    with topics.follow() as log:
+        with topics.stream(bundle, kafka__start="latest", **SETTINGS) as stream:
+            log.await_count(sent, 60)
+            assert stream.stop() == 0
+        decided = {(record.source_partition, record.source_offset) for _, record in log.valid}
+        assert len(decided) == len(log.valid) == sent
+    for partition in range(PARTITIONS):
+        assert min(offset for where, offset in decided if where == partition) == (before == partition).sum()
 
 
 def test_a_snapshot_from_before_a_takeover_is_brought_up_to_date(

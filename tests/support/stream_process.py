@@ -82,10 +82,6 @@ class StreamUnderTest:
         """Wait until so many decisions of this process are acknowledged."""
         return self.await_status(lambda told: told["delivered"] >= count, seconds, f"{count} decisions")
 
-    def await_snapshots(self, count: int, seconds: float = 30) -> dict[str, Any]:
-        """Wait until this process has published so many snapshots."""
-        return self.await_status(lambda told: told["snapshots"] >= count, seconds, f"{count} snapshots")
-
     def await_status(
         self, condition: Callable[[dict[str, Any]], bool], seconds: float, what: str
     ) -> dict[str, Any]:

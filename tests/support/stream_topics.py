@@ -55,6 +55,12 @@ class Topics:
         """Start a stream over these topics."""
         return StreamUnderTest(bundle, self.settings(state, **more), self.folder / f"{state}-process")
 
+    def await_saved(self, decided: int, state: str = "state") -> Path:
+        """Wait until a snapshot holds so many decisions; return its file."""
+        name = f"state-{decided:020}-*.snapshot"
+        eventually(lambda: any((self.folder / state).glob(name)), 30, f"a snapshot {name}")
+        return next((self.folder / state).glob(name))
+
     def send_labels(self, frame: pl.DataFrame) -> int:
         """Send the labels of a history."""
         return produce(self.brokers, self.names["labels"], ((0, None, value) for value in label_bytes(frame)))

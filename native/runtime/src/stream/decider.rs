@@ -74,6 +74,8 @@ impl Decider {
         stop: &Stop,
     ) -> Result<Self, StreamError> {
         let mut copying: Option<Copying> = None;
+        // Chunks decided before the newest copy began. At rest nothing is copied: there is nothing new to keep.
+        let mut saved = None;
         let mut last_copy = Instant::now();
         self.metrics.set_tables(self.engine.tables());
         loop {
@@ -92,8 +94,11 @@ impl Decider {
                     copying = None;
                     last_copy = Instant::now();
                 }
-            } else if last_copy.elapsed() >= self.interval {
+            } else if last_copy.elapsed() >= self.interval && saved != Some(self.chunks) {
                 copying = self.begin_copy();
+                if copying.is_some() {
+                    saved = Some(self.chunks);
+                }
             }
         }
     }

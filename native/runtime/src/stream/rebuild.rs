@@ -134,6 +134,7 @@ impl<'a> Rebuild<'a> {
             letters_sent: HashSet::new(),
             alerts_missing: self.alerts_missing,
             replayed: self.replayed,
+            begins_at_ends: false,
         }
     }
 }

@@ -52,6 +52,8 @@ pub struct Recovered {
     pub alerts_missing: Vec<(Vec<u8>, Vec<u8>)>,
     /// Records taken in from the log.
     pub replayed: u64,
+    /// Whether this is a first start that begins where the transactions end: nothing but this says where that was.
+    pub begins_at_ends: bool,
 }
 
 /// Names of the output topics in the order of the producer.
@@ -223,7 +225,10 @@ fn from_loaded(
         header.generations[DEAD_LETTERS],
     )?;
     let mut recovered = rebuild.finish(generations);
-    recovered.sources = complete_sources(settings, questions, &recovered.sources, recovered.position)?;
+    let recorded = recovered.sources;
+    recovered.begins_at_ends =
+        settings.kafka.start == StartFrom::Latest && recorded.is_empty() && recovered.position == 0;
+    recovered.sources = complete_sources(settings, questions, &recorded, recovered.begins_at_ends)?;
     recovered.letters_sent = letters
         .into_iter()
         .filter(|&(is_label, partition, offset)| {
@@ -335,12 +340,12 @@ fn read_letters(
     Ok(sent)
 }
 
-/// Gives every partition of the transactions a position: the recorded one, or where a first start begins.
+/// Gives every partition of the transactions a position: the recorded one, else its end or its beginning.
 fn complete_sources(
     settings: &Settings,
     questions: &Consumer,
     recorded: &[i64],
-    position: u64,
+    from_ends: bool,
 ) -> Result<Vec<i64>, StreamError> {
     let topic = &settings.kafka.transactions_topic;
     let partitions = questions.handle().partitions(topic, CALL_TIMEOUT_MS)?;
@@ -360,8 +365,7 @@ fn complete_sources(
             continue;
         }
         let (low, high) = questions.handle().watermarks(topic, partition as i32, CALL_TIMEOUT_MS)?;
-        let latest = settings.kafka.start == StartFrom::Latest && position == 0;
-        sources.push(if latest { high } else { low });
+        sources.push(if from_ends { high } else { low });
     }
     Ok(sources)
 }

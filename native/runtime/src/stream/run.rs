@@ -104,6 +104,9 @@ impl Run {
         let encoder = Encoder::new(settings, generations, recovered.letters_sent);
         let outlet =
             Outlet::new(settings, producer, encoder, position, Arc::clone(&delivery), Arc::clone(metrics));
+        if recovered.begins_at_ends {
+            snapshot_writer::keep_start(settings, &engine, &sources, label_offset, generations)?;
+        }
         let positions = recovery::source_positions(settings, &sources);
         let source = Source::open(settings, &positions, label_offset)?;
         let (stop_source, abandon) = (Stop::default(), Stop::default());

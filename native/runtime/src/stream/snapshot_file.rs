@@ -2,8 +2,9 @@
 //!
 //! Layout: a header of [`HEADER_BYTES`] (magic, version, positions, CRC-32), the head of the engine, then each
 //! part behind the position at which it was copied. A file is written under another name, synced, renamed, and its
-//! folder synced, so a file with the right name is complete; names carry the position and are never written
-//! twice. Everything read is checked: a file is input like any other.
+//! folder synced, so a file with the right name is complete. Names carry the position; a later file of the same
+//! position (only labels have come since) replaces the earlier one. Everything read is checked: a file is input like
+//! any other.
 //!
 //! The header stands first but is written last, because it says where the log was when the copy ended.
 

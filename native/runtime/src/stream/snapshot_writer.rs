@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_channel::Receiver;
+use fraudengine_core::Engine;
+use fraudengine_core::snapshot::{PARTS, Writer};
 
 use super::StreamError;
 use super::delivery::{DECISIONS, Delivery, TOPICS};
 use super::snapshot_file::{Header, SnapshotWriter, prune};
 use crate::metrics::{Metrics, now_micros};
+use crate::settings::Settings;
 use crate::stop::Stop;
 
 /// Parts waiting to be written, at most: the memory that a snapshot takes.
@@ -42,6 +45,36 @@ pub enum ToWriter {
     Part(u64, Vec<u8>),
     /// The position at which the copy ended.
     End(u64),
+}
+
+/// Writes down where a first start begins, before anything is read: until the log holds a decision from every
+/// partition, nothing else would tell a restart, which would then skip what came in between.
+pub fn keep_start(
+    settings: &Settings,
+    engine: &Engine,
+    sources: &[i64],
+    label_offset: i64,
+    generations: [i64; TOPICS],
+) -> Result<(), StreamError> {
+    let mut head = Writer::default();
+    engine.write_head(&mut head);
+    let mut file = SnapshotWriter::begin(&settings.state.folder, &head.bytes)?;
+    for part in 0..PARTS {
+        let mut bytes = Writer::default();
+        engine.write_part(part, &mut bytes);
+        file.part(0, &bytes.bytes)?;
+    }
+    let offsets = generations.map(|marker| marker + 1);
+    file.publish(&Header {
+        position: 0,
+        offsets,
+        generations,
+        end_position: 0,
+        end_offset: offsets[DECISIONS],
+        label_offset,
+        sources: sources.to_vec(),
+    })?;
+    Ok(())
 }
 
 /// Writes until the channel closes; `stop` ends the wait for acknowledgements.
