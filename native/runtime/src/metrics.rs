@@ -277,7 +277,11 @@ impl Metrics {
             ("in_flight_decisions", "Decisions sent, not acknowledged.", self.in_flight.load(Relaxed) as f64),
             ("lag_records", "Transactions that wait to be decided; NaN: not known.", lag),
             ("watermark_seconds", "Newest event time.", self.watermark.load(Relaxed) as f64 / 1e6),
-            ("snapshot_age_seconds", "Since the last snapshot; grows at rest, when nothing new is to be kept; NaN: none yet.", age),
+            (
+                "snapshot_age_seconds",
+                "Since the last snapshot; grows at rest, when nothing new is to be kept; NaN: none yet.",
+                age,
+            ),
             ("snapshot_size_bytes", "Size of it.", self.snapshot_bytes.load(Relaxed) as f64),
             ("recovered_records", "Taken in again at the last start.", self.recovered.load(Relaxed) as f64),
             ("recovery_seconds", "Time that took.", self.recovery_micros.load(Relaxed) as f64 / 1e6),

@@ -192,4 +192,16 @@ impl Engine {
         }
         content.finish()
     }
+
+    /// Takes over a part that another engine has read, so that several threads can read one snapshot.
+    pub fn take_part(&mut self, part: usize, from: &mut Self) {
+        let slab = part % SLAB_COUNT;
+        match EntityKind::ALL[part / SLAB_COUNT] {
+            EntityKind::Customer => self.customers.swap_slab(slab, &mut from.customers),
+            EntityKind::Card => self.cards.swap_slab(slab, &mut from.cards),
+            EntityKind::Device => self.devices.swap_slab(slab, &mut from.devices),
+            EntityKind::Merchant => self.merchants.swap_slab(slab, &mut from.merchants),
+            EntityKind::Ip => self.ips.swap_slab(slab, &mut from.ips),
+        }
+    }
 }

@@ -336,6 +336,11 @@ impl<E: Entity> Table<E> {
         self.slabs.iter_mut()
     }
 
+    /// Exchanges one slab with another table's.
+    pub fn swap_slab(&mut self, slab: usize, other: &mut Self) {
+        std::mem::swap(&mut self.slabs[slab], &mut other.slabs[slab]);
+    }
+
     /// One slab.
     pub fn slab(&self, slab: usize) -> &Slab<E> {
         &self.slabs[slab]

@@ -1,7 +1,9 @@
 //! What travels between the threads of the stream: a piece of the input, then the same piece decided.
 
 use fraudengine_core::Output;
+use fraudengine_core::decision::Action;
 use fraudengine_core::event::{Label, Transaction};
+use fraudengine_core::feature::catalogue;
 
 use crate::wire::DeadLetterReason;
 
@@ -69,7 +71,7 @@ pub struct Chunk {
 /// What the engine added to a chunk.
 #[derive(Debug)]
 pub struct DecidedChunk {
-    /// Scores, actions, flags, reasons, features.
+    /// Scores, actions, flags, reasons; of the features the rows that travel (see [`Self::keep`]).
     pub output: Output,
     /// Short hash of the bundle that decided; 0: there was no model.
     pub model: u64,
@@ -77,6 +79,23 @@ pub struct DecidedChunk {
     pub time_micros: i64,
     /// Position of the first row: rows decided before it since the log began to be counted.
     pub first: u64,
+}
+
+impl DecidedChunk {
+    /// Takes over the feature values that are sent or explain a decision: those of all rows, or of the rows that were
+    /// not approved. The matrix itself stays with the engine's thread, in its core's cache.
+    pub fn keep(output: &mut Output, matrix: &[f32], all: bool) {
+        output.features.clear();
+        if all {
+            output.features.extend_from_slice(matrix);
+            return;
+        }
+        for (row, values) in output.action.iter().zip(matrix.chunks_exact(catalogue::WIDTH)) {
+            if *row != Action::Approve {
+                output.features.extend_from_slice(values);
+            }
+        }
+    }
 }
 
 impl Chunk {

@@ -25,7 +25,10 @@ use crate::metrics::{Metrics, Stage, now_micros};
 use crate::stop::Stop;
 
 /// Parts are copied for about this long between two chunks, at least one.
-const COPY_BUDGET: Duration = Duration::from_micros(1_500);
+const COPY_BUDGET: Duration = Duration::from_millis(1);
+/// After copying, nothing is copied for so many times as long: a snapshot slows the stream by a fifth at most, and
+/// the disk gets it bit by bit.
+const COPY_PAUSE: u32 = 4;
 /// How long the thread waits for a chunk before it goes on copying.
 const IDLE: Duration = Duration::from_millis(5);
 
@@ -43,6 +46,10 @@ pub struct Decider {
     pub sources: Vec<i64>,
     /// The model that decides.
     pub model: ModelSlot,
+    /// Whether every decision carries its feature values.
+    pub all_features: bool,
+    /// Feature values of the chunk being decided.
+    pub matrix: Vec<f32>,
     /// Threads that the engine borrows.
     pub workers: Box<dyn Workers + Send>,
     /// What is counted.
@@ -62,6 +69,8 @@ pub struct Decider {
 /// A copy under way.
 struct Copying {
     next: usize,
+    /// When the next parts may be copied.
+    resume: Instant,
     tables: [TableStats; ENTITY_KINDS],
 }
 
@@ -90,7 +99,7 @@ impl Decider {
                 Err(RecvTimeoutError::Disconnected) => return Ok(self),
             }
             if let Some(copy) = &mut copying {
-                if self.copy_some(copy) {
+                if copy.resume <= Instant::now() && self.copy_some(copy) {
                     copying = None;
                     last_copy = Instant::now();
                 }
@@ -115,7 +124,10 @@ impl Decider {
         let batch = Batch { transactions: &chunk.transactions, labels: &labels };
         let mut output = std::mem::take(&mut chunk.spare);
         let running = model.as_ref().map(|active| &active.model);
+        std::mem::swap(&mut output.features, &mut self.matrix);
         self.engine.process_batch(batch, running, &*self.workers, &mut output);
+        std::mem::swap(&mut output.features, &mut self.matrix);
+        DecidedChunk::keep(&mut output, &self.matrix, self.all_features);
         let time_micros = now_micros();
         for row in &chunk.rows {
             self.advance(row.partition, row.offset);
@@ -185,7 +197,7 @@ impl Decider {
             return None;
         }
         self.delivery.watch(self.position, self.chunks);
-        Some(Copying { next: 0, tables: Default::default() })
+        Some(Copying { next: 0, resume: Instant::now(), tables: Default::default() })
     }
 
     /// Copies parts until the budget is used or the writer is busy; returns whether that was all.
@@ -205,6 +217,7 @@ impl Decider {
             }
         }
         self.metrics.stage(Stage::Snapshot, since);
+        copying.resume = Instant::now() + since.elapsed() * COPY_PAUSE;
         if copying.next < PARTS || self.writer.is_full() {
             return false;
         }

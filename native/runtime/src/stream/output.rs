@@ -52,6 +52,13 @@ pub struct Encoder {
     records: Vec<(usize, Key, usize)>,
 }
 
+/// What a decision rests on.
+struct Why<'a> {
+    reasons: Option<&'a RowReasons>,
+    /// Feature values; none where neither the record nor a reason shows any.
+    values: &'a [f32],
+}
+
 /// Where the key of a record is.
 #[derive(Clone, Copy, Debug)]
 enum Key {
@@ -87,12 +94,15 @@ impl Encoder {
         self.bytes.clear();
         self.records.clear();
         let mut reasons = decided.output.reasons.iter().peekable();
+        let mut kept = decided.output.features.chunks_exact(catalogue::WIDTH);
         for (at, row) in chunk.rows.iter().enumerate() {
-            let of_row = reasons.next_if(|each| each.row as usize == at);
-            self.decision(chunk, decided, at, row, of_row, self.generations[DECISIONS]);
+            let travels = self.features == FeaturesIn::All || decided.output.action[at] != Action::Approve;
+            let values = travels.then(|| kept.next()).flatten().unwrap_or_default();
+            let why = Why { reasons: reasons.next_if(|each| each.row as usize == at), values };
+            self.decision(chunk, decided, at, row, &why, self.generations[DECISIONS]);
             self.records.push((DECISIONS, Key::Customer(at), self.bytes.len()));
             if is_alert(decided, at) {
-                self.decision(chunk, decided, at, row, of_row, self.generations[ALERTS]);
+                self.decision(chunk, decided, at, row, &why, self.generations[ALERTS]);
                 self.records.push((ALERTS, Key::Customer(at), self.bytes.len()));
             }
         }
@@ -107,12 +117,11 @@ impl Encoder {
         decided: &DecidedChunk,
         at: usize,
         row: &Row,
-        reasons: Option<&RowReasons>,
+        why: &Why<'_>,
         generation: i64,
     ) {
         let DecidedChunk { output, model, time_micros, .. } = decided;
-        let width = catalogue::WIDTH;
-        let values = &output.features[at * width..(at + 1) * width];
+        let Why { reasons, values } = *why;
         let carries = match self.features {
             FeaturesIn::None => false,
             FeaturesIn::Flagged => output.action[at] != Action::Approve,

@@ -19,7 +19,7 @@ use super::source::Source;
 use crate::kafka::{Producer, Record};
 use crate::limits::CHUNKS_QUEUED_MAX;
 use crate::metrics::Metrics;
-use crate::settings::Settings;
+use crate::settings::{FeaturesIn, Settings};
 use crate::stop::Stop;
 use crate::workers;
 
@@ -122,6 +122,8 @@ impl Run {
             label_offset,
             sources,
             model: model.clone(),
+            all_features: settings.engine.features == FeaturesIn::All,
+            matrix: Vec::new(),
             workers: workers::of(settings.engine.threads).map_err(|_| StreamError::Thread("worker"))?,
             metrics: Arc::clone(metrics),
             delivery: Arc::clone(&delivery),

@@ -10,8 +10,10 @@
 
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use crossbeam_channel::{Sender, bounded};
 use fraudengine_core::snapshot::{PARTS, Reader, SnapshotError, Writer};
 use fraudengine_core::{Engine, Stands};
 
@@ -199,6 +201,9 @@ pub struct Loaded {
     pub stands: Stands,
 }
 
+/// Most threads that take parts of a file apart.
+const LOADERS_MAX: usize = 8;
+
 /// Reads a file, checking everything.
 pub fn load(path: &Path) -> Result<Loaded, StreamError> {
     let refused = |error| StreamError::Snapshot { path: path.to_owned(), error };
@@ -212,11 +217,66 @@ pub fn load(path: &Path) -> Result<Loaded, StreamError> {
     let mut head = Reader::new(&buffer);
     let mut engine = Engine::read_head(&mut head).map_err(refused)?;
     head.finish().map_err(refused)?;
+    let stands = load_parts(&mut input, &header, &mut engine, path)?;
+    if input.read(&mut [0]).map_err(file_error(path))? > 0 {
+        return Err(refused(SnapshotError::TrailingBytes(1)));
+    }
+    Ok(Loaded { header, engine, stands })
+}
+
+/// Reads the parts in this thread and lets others take them apart, each into an engine of its own.
+fn load_parts(
+    input: &mut impl Read,
+    header: &Header,
+    engine: &mut Engine,
+    path: &Path,
+) -> Result<Stands, StreamError> {
+    let count = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(LOADERS_MAX);
+    // As many buffers as loaders: one read ahead for each.
+    let (to_loader, parts) = bounded::<(usize, Vec<u8>)>(count);
+    let blank: &Engine = engine;
+    let take_apart = || {
+        let (mut own, mut held, mut outcome) = (blank.clone(), Vec::new(), Ok(()));
+        // After an error the rest is still taken, or the reader would wait for ever.
+        for (part, bytes) in parts.clone() {
+            if outcome.is_ok() {
+                let mut content = Reader::new(&bytes);
+                outcome = own.read_part(part, &mut content).and_then(|()| content.finish());
+                held.push(part);
+            }
+        }
+        outcome.map(|()| (own, held))
+    };
+    let (stands, loaded) = std::thread::scope(|scope| {
+        let loaders: Vec<_> = (0..count).map(|_| scope.spawn(take_apart)).collect();
+        let stands = read_parts(input, header, &to_loader, path);
+        drop(to_loader);
+        let ended = loaders.into_iter().map(|each| each.join().map_err(|_| StreamError::Thread("loader")));
+        (stands, ended.collect::<Result<Vec<_>, _>>())
+    });
+    for result in loaded? {
+        let (mut own, held) =
+            result.map_err(|error| StreamError::Snapshot { path: path.to_owned(), error })?;
+        for part in held {
+            engine.take_part(part, &mut own);
+        }
+    }
+    stands
+}
+
+/// Reads the parts and hands them on; says where each stands.
+fn read_parts(
+    input: &mut impl Read,
+    header: &Header,
+    to_loader: &Sender<(usize, Vec<u8>)>,
+    path: &Path,
+) -> Result<Stands, StreamError> {
+    let refused = |error| StreamError::Snapshot { path: path.to_owned(), error };
     let mut stands = Stands::all_at(header.position);
     for part in 0..PARTS {
         let mut position = [0; 8];
-        fill(&mut input, &mut position, path)?;
-        if read_u32(&mut input, path)? != crc32fast::hash(&position) {
+        fill(input, &mut position, path)?;
+        if read_u32(input, path)? != crc32fast::hash(&position) {
             return Err(refused(SnapshotError::HeadChecksum));
         }
         let position = u64::from_le_bytes(position);
@@ -226,17 +286,15 @@ pub fn load(path: &Path) -> Result<Loaded, StreamError> {
         }
         stands.set(part, position);
         let mut frame = [0; 8];
-        fill(&mut input, &mut frame, path)?;
+        fill(input, &mut frame, path)?;
         let length = u64::from(u32::from_le_bytes([frame[0], frame[1], frame[2], frame[3]]));
-        read_bounded(&mut input, &frame, length, &mut buffer, path)?;
-        let mut content = Reader::new(&buffer);
-        engine.read_part(part, &mut content).map_err(refused)?;
-        content.finish().map_err(refused)?;
+        let mut bytes = Vec::new();
+        read_bounded(input, &frame, length, &mut bytes, path)?;
+        if to_loader.send((part, bytes)).is_err() {
+            return Err(StreamError::Thread("loader"));
+        }
     }
-    if input.read(&mut [0]).map_err(file_error(path))? > 0 {
-        return Err(refused(SnapshotError::TrailingBytes(1)));
-    }
-    Ok(Loaded { header, engine, stands })
+    Ok(stands)
 }
 
 fn fill(input: &mut impl Read, buffer: &mut [u8], path: &Path) -> Result<(), StreamError> {
