@@ -82,6 +82,10 @@ lock: $(UV) ## Resolve the Python dependencies anew and write the lock files
 	$(UV) pip compile pyproject.toml --extra dev --extra demo -c requirements.lock $(COMPILE) --upgrade -o requirements-dev.lock
 COMPILE := --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links
 
+.PHONY: proto
+proto: $(VENV)/synced ## Generate the Python messages and stubs of proto/ again (python/fraudengine/wire)
+	$(BIN)/python tests/support/generated_wire.py python/fraudengine/wire
+
 .PHONY: clean
 clean: ## Remove everything that the other targets made
 	rm -rf $(VENV) target build demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,6 +15,7 @@ __all__ = [
     "Engine",
     "Ensemble",
     "Load",
+    "Scoring",
     "Stream",
     "SyntheticStream",
     "__version__",
@@ -203,6 +204,33 @@ class Load:
 
     def wait(self, timeout_seconds: float) -> bool:
         """Wait until all is sent and flushed, or the time is over; return whether it is."""
+
+@final
+class Scoring:
+    """Decides requests of the scoring service as bytes; see `fraudengine.serving`.
+
+    Safe to use from several threads; deciding releases the GIL.
+
+    Parameters
+    ----------
+    engine
+        The state and the model.
+    bundle_hash
+        Of the model; every decision carries its first 8 bytes.
+    answers_kept
+        Newest answers kept, so that a repeated id gets its first answer again.
+    ahead_micros_max
+        How far ahead of the clock an event time may be.
+    """
+
+    def __new__(
+        cls, engine: Engine, *, bundle_hash: str, answers_kept: int, ahead_micros_max: int
+    ) -> Scoring: ...
+    def score(self, requests: list[bytes]) -> list[bytes | tuple[str, str, str]]:
+        """Decide `ScoreRequest` messages: each a `ScoreResponse`, or field, code and message of a refusal."""
+
+    def score_batch(self, request: bytes, rows_max: int) -> bytes | tuple[str, str, str]:
+        """Decide a `ScoreBatchRequest`: a `ScoreBatchResponse`, or why the whole of it is refused."""
 
 @final
 class Stream:

@@ -39,6 +39,7 @@ from fraudengine.settings import (
     OutputSettings,
     PostgresSettings,
     RedisSettings,
+    ServeSettings,
     StateSettings,
 )
 
@@ -75,6 +76,7 @@ class Settings(BaseSettings):
     redis: RedisSettings
     http: HttpSettings
     log: LogSettings
+    serve: ServeSettings
     embedded: EmbeddedSettings
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -138,14 +140,16 @@ class Settings(BaseSettings):
         return self.model_copy(update=changed)
 
     def native_json(self, stack: services.Stack | None = None) -> str:
-        """Return what the native runtime is given: all sections but `[embedded]`, with secrets and addresses.
+        """Return what the native runtime is given: sections, secrets and addresses.
+
+        All sections but `[serve]` and `[embedded]`.
 
         Raises
         ------
         ServiceError
             As `resolved`.
         """
-        told = self.resolved(stack).model_dump(mode="json", exclude={"embedded"})
+        told = self.resolved(stack).model_dump(mode="json", exclude={"embedded", "serve"})
         told["dead_letter"]["hash_key"] = self.dead_letter.hash_key.get_secret_value()
         return json.dumps(told, allow_nan=False)
 

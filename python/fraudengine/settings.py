@@ -21,6 +21,7 @@ __all__ = [
     "OutputSettings",
     "PostgresSettings",
     "RedisSettings",
+    "ServeSettings",
     "StateSettings",
 ]
 
@@ -121,6 +122,23 @@ class LogSettings(_Section):
 
     level: Literal["debug", "info", "warn", "error"]
     format: Literal["auto", "text", "json"]
+
+
+class ServeSettings(_Section):
+    """`[serve]`: the scoring service over gRPC."""
+
+    host: Annotated[str, Field(min_length=1)]
+    port: Port
+    calls_max: Annotated[int, Field(ge=1, le=100_000)]
+    message_bytes_max: Annotated[int, Field(ge=65_536, le=67_108_864)]
+    answers_kept: Annotated[int, Field(ge=0, le=10_000_000)]
+    drain_seconds: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)]
+    reflection: bool
+    tls_certificate: Path
+    tls_key: Path
+    tls_client_ca: Path
+    plaintext_anywhere: bool
+    tokens: Path
 
 
 class EmbeddedSettings(_Section):

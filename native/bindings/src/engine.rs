@@ -21,6 +21,7 @@ use crate::columns::{LabelColumns, TransactionColumns};
 use crate::error::{Kind, snapshot_error, to_py_err};
 use crate::model::ModelRequest;
 use crate::results::Results;
+use fraudengine_runtime::scoring::{Answer, Answers, Decider};
 use fraudengine_runtime::workers;
 
 const THREADS_MAX: usize = 64;
@@ -185,6 +186,20 @@ impl PyEngine {
         let workers = workers::of(threads).map_err(|error| to_py_err(Kind::Config, error.to_string()))?;
         let inner = Inner { engine, currencies, workers, model: None, output: Output::default() };
         Ok(Self { inner: std::sync::Mutex::new(inner) })
+    }
+
+    /// Decides requests of the scoring service.
+    pub fn score(
+        &self,
+        answers: &mut Answers,
+        messages: &[&[u8]],
+        model_hash: u64,
+        now_micros: i64,
+    ) -> Vec<Answer> {
+        let Inner { engine, currencies, workers, model, output } = &mut *self.lock();
+        let mut decider =
+            Decider { engine, model: model.as_ref(), model_hash, workers: &**workers, output, currencies };
+        answers.decide(&mut decider, messages, now_micros)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {

@@ -12,6 +12,7 @@ mod error;
 mod load;
 mod model;
 mod results;
+mod scoring;
 mod stream;
 mod synthetic;
 
@@ -26,6 +27,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::PyEngine>()?;
     module.add_class::<ensemble::PyEnsemble>()?;
     module.add_class::<load::PyLoad>()?;
+    module.add_class::<scoring::PyScoring>()?;
     module.add_class::<stream::PyStream>()?;
     module.add_class::<synthetic::PySyntheticStream>()?;
     module.add_function(wrap_pyfunction!(stream::init_logging, module)?)?;

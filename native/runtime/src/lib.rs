@@ -9,6 +9,7 @@ pub mod log;
 pub mod log_reader;
 pub mod metrics;
 pub mod payload;
+pub mod scoring;
 pub mod settings;
 pub mod sink;
 pub mod stop;

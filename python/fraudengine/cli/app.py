@@ -19,6 +19,7 @@ from fraudengine.cli import (
     inspect,
     model,
     replay,
+    serve,
     status,
     stream,
     train,
@@ -65,7 +66,7 @@ def _root(
 
 _MODULES = (
     *(demo, generate, validate, features, train, compile_command, replay, evaluate, inspect),
-    *(up, config, stream, status, model),
+    *(up, config, stream, serve, status, model),
 )
 for module in _MODULES:
     module.register(app)

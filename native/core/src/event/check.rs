@@ -119,7 +119,7 @@ fn has_control(bytes: &[u8]) -> bool {
 }
 
 /// Whether the value is 13 to 19 digits (spaces and hyphens aside) that start like a card and pass Luhn.
-fn is_card_number(bytes: &[u8]) -> bool {
+pub fn is_card_number(bytes: &[u8]) -> bool {
     if bytes.len() < 13 || !(b'2'..=b'6').contains(&bytes[0]) {
         return false;
     }

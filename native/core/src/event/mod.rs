@@ -7,7 +7,7 @@ mod check;
 mod currency;
 mod violation;
 
-pub use check::{RawLabel, RawTransaction, check, check_label};
+pub use check::{RawLabel, RawTransaction, check, check_label, is_card_number};
 pub use currency::{CurrencyCode, CurrencyTable, minor_digits};
 pub use violation::{Field, Violation};
 

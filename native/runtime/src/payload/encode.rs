@@ -66,6 +66,20 @@ pub struct DeadLetter<'a> {
     pub generation: i64,
 }
 
+/// The parts of a `Decision` as the scoring service answers it; see `decision.proto` for their meaning.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "each field is documented in decision.proto")]
+pub struct Answer<'a> {
+    pub transaction_id: &'a str,
+    pub event_time_micros: i64,
+    pub score: f32,
+    pub action: Action,
+    pub reasons: &'a [Reason<'a>],
+    pub degraded_reasons: &'a [u8],
+    pub model: u64,
+    pub decided_time_micros: i64,
+}
+
 /// Number of an action on the wire.
 pub const fn action_code(action: Action) -> i32 {
     action.code() as i32 + 1
@@ -114,15 +128,7 @@ pub fn decision(parts: &Decision<'_>, out: &mut Vec<u8>) {
     float_unless_zero(2, parts.score, out);
     float_unless_zero(3, parts.anomaly, out);
     int64(4, i64::from(action_code(parts.action)), out);
-    for reason in parts.reasons {
-        nested(5, out, |out| {
-            text_unless_empty(1, reason.feature, out);
-            if !reason.value.is_nan() {
-                float(2, reason.value, out);
-            }
-            float_unless_zero(3, reason.contribution, out);
-        });
-    }
+    reasons(parts.reasons, out);
     int64_unless_zero(6, i64::from(parts.flags), out);
     int64_unless_zero(7, i64::from(parts.source_partition), out);
     int64_unless_zero(8, parts.source_offset, out);
@@ -138,6 +144,50 @@ pub fn decision(parts: &Decision<'_>, out: &mut Vec<u8>) {
         for value in parts.features {
             out.extend_from_slice(&value.to_le_bytes());
         }
+    }
+}
+
+/// Appends a `Decision` that is no repetition.
+pub fn answer(parts: &Answer<'_>, out: &mut Vec<u8>) {
+    text_unless_empty(1, parts.transaction_id, out);
+    int64_unless_zero(2, parts.event_time_micros, out);
+    float_unless_zero(3, parts.score, out);
+    int64(4, i64::from(action_code(parts.action)), out);
+    reasons(parts.reasons, out);
+    if !parts.degraded_reasons.is_empty() {
+        int64(6, 1, out);
+        bytes(7, parts.degraded_reasons, out);
+    }
+    fixed64_unless_zero(9, parts.model, out);
+    int64_unless_zero(10, parts.decided_time_micros, out);
+}
+
+/// Appends to a `Decision` that its id was decided before; the order of fields means nothing.
+pub fn repeated_id(out: &mut Vec<u8>) {
+    int64(8, 1, out);
+}
+
+/// Appends a `Refusal`.
+pub fn refusal(field: &str, code: &str, message: &str, out: &mut Vec<u8>) {
+    text_unless_empty(1, field, out);
+    text_unless_empty(2, code, out);
+    text_unless_empty(3, message, out);
+}
+
+/// Appends an encoded message as a field of another.
+pub fn embed(tag: u8, message: &[u8], out: &mut Vec<u8>) {
+    bytes(tag, message, out);
+}
+
+fn reasons(all: &[Reason<'_>], out: &mut Vec<u8>) {
+    for reason in all {
+        nested(5, out, |out| {
+            text_unless_empty(1, reason.feature, out);
+            if !reason.value.is_nan() {
+                float(2, reason.value, out);
+            }
+            float_unless_zero(3, reason.contribution, out);
+        });
     }
 }
 

@@ -107,6 +107,22 @@ pub fn transaction(message: &[u8]) -> Result<RawTransaction<'_>, Malformed> {
     Ok(present(raw))
 }
 
+/// The embedded messages of field 1, undecoded and in their order; other fields are skipped.
+pub fn embedded(message: &[u8]) -> Result<Vec<&[u8]>, Malformed> {
+    const FIRST: u32 = key(1, BYTES);
+    let mut cursor = Cursor::new(message);
+    let mut found = Vec::new();
+    while let Some(next) = cursor.key().map_err(|fault| cursor.fault(fault, &[], 0))? {
+        let read = match next {
+            FIRST => cursor.varint().and_then(|length| cursor.take(length)).map(|bytes| found.push(bytes)),
+            _ if next >> 3 == 1 => Err(Fault::WireType),
+            _ => cursor.skip(next, GROUP_DEPTH_MAX),
+        };
+        read.map_err(|fault| cursor.fault(fault, &[], 0))?;
+    }
+    Ok(found)
+}
+
 /// Decodes a bare `Label`.
 pub fn label(message: &[u8]) -> Result<RawLabel<'_>, Malformed> {
     let mut cursor = Cursor::new(message);

@@ -1,0 +1,126 @@
+//! `_native.Scoring`: requests of the scoring service as bytes, decided by an engine, answered as bytes.
+
+use std::sync::{Mutex, PoisonError};
+
+use fraudengine_runtime::metrics::now_micros;
+use fraudengine_runtime::payload::protobuf::embedded;
+use fraudengine_runtime::scoring::{Answer, Answers, Refusal, encode_batch};
+use fraudengine_runtime::stream::short_hash;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyBytesMethods};
+
+use crate::engine::PyEngine;
+
+/// Transactions decided before others get their turn.
+const PIECE: usize = 256;
+
+/// See `_native.pyi`.
+#[pyclass(name = "Scoring", module = "fraudengine._native", frozen)]
+pub struct PyScoring {
+    engine: Py<PyEngine>,
+    answers: Mutex<Answers>,
+    model_hash: u64,
+}
+
+/// Field, code and message of a refusal.
+type Told = (&'static str, &'static str, String);
+
+#[derive(IntoPyObject)]
+enum Scored<'py> {
+    Decided(Bound<'py, PyBytes>),
+    Refused(Told),
+}
+
+#[pymethods]
+impl PyScoring {
+    #[new]
+    #[pyo3(signature = (engine, *, bundle_hash, answers_kept, ahead_micros_max))]
+    fn new(engine: Py<PyEngine>, bundle_hash: &str, answers_kept: usize, ahead_micros_max: i64) -> Self {
+        let answers = Mutex::new(Answers::new(answers_kept, ahead_micros_max));
+        Self { engine, answers, model_hash: short_hash(bundle_hash) }
+    }
+
+    /// Decides `ScoreRequest` messages; each becomes a `ScoreResponse` or a refusal.
+    #[allow(clippy::needless_pass_by_value, reason = "an argument of a Python method, converted")]
+    fn score<'py>(&self, py: Python<'py>, requests: Vec<Bound<'py, PyBytes>>) -> Vec<Scored<'py>> {
+        let bytes: Vec<&[u8]> = requests.iter().map(PyBytesMethods::as_bytes).collect();
+        let answers = py.detach(|| self.decide_requests(&bytes));
+        let told = |answer: Answer| match answer {
+            Ok(decision) => Scored::Decided(PyBytes::new(py, &wrapped(&decision))),
+            Err(refusal) => Scored::Refused(told(refusal)),
+        };
+        answers.into_iter().map(told).collect()
+    }
+
+    /// Decides a `ScoreBatchRequest`; the `ScoreBatchResponse`, or why the whole is refused.
+    fn score_batch<'py>(&self, py: Python<'py>, request: &[u8], rows_max: usize) -> Scored<'py> {
+        match py.detach(|| self.decide_batch(request, rows_max)) {
+            Ok(response) => Scored::Decided(PyBytes::new(py, &response)),
+            Err(refusal) => Scored::Refused(told(refusal)),
+        }
+    }
+}
+
+impl PyScoring {
+    fn decide_requests(&self, requests: &[&[u8]]) -> Vec<Answer> {
+        let inner: Vec<Result<&[u8], Refusal>> =
+            requests.iter().map(|request| transaction_of(request)).collect();
+        let messages: Vec<&[u8]> = inner.iter().filter_map(|each| each.as_ref().ok().copied()).collect();
+        let mut decided = self.decide(&messages).into_iter();
+        inner
+            .into_iter()
+            .filter_map(|each| each.map_or_else(|why| Some(Err(why)), |_| decided.next()))
+            .collect()
+    }
+
+    fn decide_batch(&self, request: &[u8], rows_max: usize) -> Result<Vec<u8>, Refusal> {
+        let messages =
+            embedded(request).map_err(|malformed| whole(malformed.fault.code(), malformed.to_string()))?;
+        if messages.is_empty() || messages.len() > rows_max {
+            let message = format!("transactions has {} entries, must have 1 to {rows_max}", messages.len());
+            return Err(Refusal { field: "transactions", code: "count", message });
+        }
+        let mut answers = Vec::with_capacity(messages.len());
+        for piece in messages.chunks(PIECE) {
+            answers.extend(self.decide(piece));
+        }
+        Ok(encode_batch(&answers))
+    }
+
+    fn decide(&self, messages: &[&[u8]]) -> Vec<Answer> {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        self.engine.get().score(&mut answers, messages, self.model_hash, now_micros())
+    }
+}
+
+fn transaction_of(request: &[u8]) -> Result<&[u8], Refusal> {
+    let found =
+        embedded(request).map_err(|malformed| whole(malformed.fault.code(), malformed.to_string()))?;
+    match found[..] {
+        [only] => Ok(only),
+        [] => Err(Refusal {
+            field: "transaction",
+            code: "missing",
+            message: "transaction is required and missing".to_owned(),
+        }),
+        _ => Err(Refusal {
+            field: "transaction",
+            code: "count",
+            message: "transaction appears twice".to_owned(),
+        }),
+    }
+}
+
+const fn whole(code: &'static str, message: String) -> Refusal {
+    Refusal { field: "", code, message }
+}
+
+fn told(refusal: Refusal) -> Told {
+    (refusal.field, refusal.code, refusal.message)
+}
+
+fn wrapped(decision: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(decision.len() + 4);
+    fraudengine_runtime::payload::encode::embed(1, decision, &mut out);
+    out
+}

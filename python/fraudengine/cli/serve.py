@@ -1,0 +1,63 @@
+"""`fraudengine serve`: answer over gRPC whether to let a payment pass."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fraudengine.cli.console import notify, print_json
+from fraudengine.cli.settings_options import ConfigOption, SetOption, load_settings
+
+if TYPE_CHECKING:
+    from fraudengine.bundle import Bundle
+    from fraudengine.config import Settings
+
+__all__ = ["register"]
+
+
+def serve(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Model to decide with.")],
+    file: ConfigOption = None,
+    assignments: SetOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the addresses as JSON.")] = False,
+) -> None:
+    """Score transactions over gRPC until interrupted; the state is the service's own and begins empty.
+
+    SIGTERM and Ctrl-C drain: no new calls, those under way end.
+
+    [bold]Examples[/bold]
+
+    fraudengine serve model --set serve.reflection=true
+
+    fraudengine serve model --set serve.tls_certificate=chain.pem --set serve.tls_key=key.pem
+    """
+    from fraudengine.bundle import Bundle
+
+    settings = load_settings(file, assignments)
+    asyncio.run(_serve(settings, Bundle.load(bundle), as_json=as_json))
+
+
+async def _serve(settings: Settings, bundle: Bundle, *, as_json: bool) -> None:
+    from fraudengine.serving import ScoringServer
+
+    server = ScoringServer(settings, bundle)
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked.set)
+    await server.start()
+    if as_json:
+        print_json({"address": server.address, "metrics": server.metrics_address})
+    notify([f"scoring with {bundle.path} at {server.address}; metrics at {server.metrics_address}"])
+    await asked.wait()
+    await server.stop()
+    notify(["drained"])
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("serve")(serve)

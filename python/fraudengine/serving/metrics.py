@@ -1,0 +1,58 @@
+"""What the service counts, declared once; served as a page for Prometheus."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Metrics"]
+
+_SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """The counters of one server, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._latency = Histogram(
+            "fraudengine_grpc_call_seconds",
+            "From a request to its answer, by method.",
+            ["method"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._open = Gauge("fraudengine_grpc_calls_open", "Requests under way.", registry=self.registry)
+        self.refused = Counter(
+            "fraudengine_grpc_refused", "Transactions refused, by rule.", ["rule"], registry=self.registry
+        )
+        self.denied = Counter(
+            "fraudengine_grpc_denied",
+            "Calls denied before they were looked at.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.together = Histogram(
+            "fraudengine_grpc_decided_together",
+            "Requests decided in one call of the engine.",
+            buckets=_ROWS,
+            registry=self.registry,
+        )
+
+    @contextmanager
+    def call(self, method: str) -> Iterator[None]:
+        """Measure one request."""
+        since = time.perf_counter()
+        self._open.inc()
+        try:
+            yield
+        finally:
+            self._open.dec()
+            self._latency.labels(method).observe(time.perf_counter() - since)

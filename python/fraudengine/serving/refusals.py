@@ -1,0 +1,46 @@
+"""How a call is refused: a status with details that a program can read (google.rpc.Status)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+__all__ = ["DOMAIN", "bad_request", "refuse", "retry_later"]
+
+DOMAIN = "fraudengine"
+"""Domain of every `google.rpc.ErrorInfo`."""
+
+_DETAILS = "grpc-status-details-bin"
+
+
+async def refuse(
+    context: grpc.aio.ServicerContext, code: grpc.StatusCode, reason: str, message: str, *details: Message
+) -> NoReturn:
+    """End the call with a status, its reason (stable, capitals) and further details."""
+    packed = []
+    for detail in (ErrorInfo(reason=reason, domain=DOMAIN), *details):
+        each = AnyMessage()
+        each.Pack(detail)
+        packed.append(each)
+    number = code.value[0]
+    status = Status(code=number, message=message, details=packed)
+    await context.abort(code, message, ((_DETAILS, status.SerializeToString()),))
+    raise AssertionError("a call goes on after its end")
+
+
+def bad_request(field: str, message: str) -> BadRequest:
+    """Return the detail that names the field at fault."""
+    return BadRequest(field_violations=[BadRequest.FieldViolation(field=field, description=message)])
+
+
+def retry_later(seconds: float) -> RetryInfo:
+    """Return the detail that says when to come again."""
+    return RetryInfo(retry_delay=Duration(nanos=int(seconds * 1e9) % 1_000_000_000, seconds=int(seconds)))

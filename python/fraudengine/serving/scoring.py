@@ -1,0 +1,122 @@
+"""`ScoringService`: the bytes of a request go to the engine as they are, the bytes of the answer come back.
+
+No message is parsed here. Calls that arrive together are decided in one call of the engine. Batches run on a
+thread of their own, piece by piece, and let single calls through between two pieces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NoReturn
+
+import grpc
+
+from fraudengine.serving.refusals import bad_request, refuse
+from fraudengine.wire.scoring_pb2 import Refusal, ScoreResponse, ScoreResult, ScoreStreamResponse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from fraudengine import _native
+    from fraudengine.serving.metrics import Metrics
+
+__all__ = ["BATCH_MAX", "SERVICE", "ScoringService"]
+
+SERVICE = "fraudengine.v1.ScoringService"
+BATCH_MAX = 4_096
+"""Most transactions of one `ScoreBatch`."""
+
+Scored = bytes | tuple[str, str, str]
+
+
+class ScoringService:
+    """The handlers of the service.
+
+    Parameters
+    ----------
+    scoring
+        What decides.
+    metrics
+        What is counted.
+
+    """
+
+    def __init__(self, scoring: _native.Scoring, metrics: Metrics) -> None:
+        self._scoring = scoring
+        self._metrics = metrics
+        self._waiting: list[tuple[bytes, asyncio.Future[Scored]]] = []
+        self._batches = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """Return the methods by name, all of them on bytes."""
+        methods = {
+            "Score": grpc.unary_unary_rpc_method_handler(self.score),
+            "ScoreBatch": grpc.unary_unary_rpc_method_handler(self.score_batch),
+            "ScoreStream": grpc.stream_stream_rpc_method_handler(self.score_stream),
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    def close(self) -> None:
+        """Wait for the batch under way."""
+        self._batches.shutdown()
+
+    async def score(self, request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        """Answer one `ScoreRequest`."""
+        with self._metrics.call("Score"):
+            answer = await self._decided(request)
+            if isinstance(answer, bytes):
+                return answer
+            await self._refuse(context, answer)
+
+    async def score_batch(self, request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        """Answer one `ScoreBatchRequest`."""
+        with self._metrics.call("ScoreBatch"):
+            loop = asyncio.get_running_loop()
+            answer = await loop.run_in_executor(self._batches, self._scoring.score_batch, request, BATCH_MAX)
+            if isinstance(answer, bytes):
+                return answer
+            await self._refuse(context, answer)
+
+    async def score_stream(
+        self, requests: AsyncIterator[bytes], _context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[bytes]:
+        """Answer each `ScoreStreamRequest` in turn; it has the shape of a `ScoreRequest`."""
+        async for request in requests:
+            with self._metrics.call("ScoreStream"):
+                answer = await self._decided(request)
+            if isinstance(answer, bytes):
+                result = ScoreResult(decision=ScoreResponse.FromString(answer).decision)
+            else:
+                field, code, message = answer
+                result = ScoreResult(refusal=Refusal(field=field, code=code, message=message))
+            yield ScoreStreamResponse(result=result).SerializeToString()
+
+    def _decided(self, request: bytes) -> asyncio.Future[Scored]:
+        """Add the request to those that the next turn of the loop decides."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._decide)
+        answer: asyncio.Future[Scored] = loop.create_future()
+        self._waiting.append((request, answer))
+        return answer
+
+    def _decide(self) -> None:
+        # A call that was cancelled meanwhile changes no state.
+        taken = [each for each in self._waiting if not each[1].done()]
+        self._waiting.clear()
+        try:
+            answers = self._scoring.score([request for request, _ in taken])
+        except BaseException as error:
+            for _, future in taken:
+                future.set_exception(error)
+            raise
+        self._metrics.together.observe(len(taken))
+        for (_, future), answer in zip(taken, answers, strict=True):
+            future.set_result(answer)
+
+    async def _refuse(self, context: grpc.aio.ServicerContext, refusal: tuple[str, str, str]) -> NoReturn:
+        field, code, message = refusal
+        self._metrics.refused.labels(code).inc()
+        details = [bad_request(field, message)] if field else []
+        await refuse(context, grpc.StatusCode.INVALID_ARGUMENT, code.upper(), message, *details)

@@ -1,0 +1,273 @@
+"""The scoring service over real ports: what it decides, what it refuses, and that it goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import random
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import trustme
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from scoring_server import PATH, TIMEOUT_SECONDS, call, details, running
+from small_bundle import small_bundle
+from small_history import small_history
+from wire_messages import transaction_bytes
+
+from fraudengine.bundle import Bundle
+from fraudengine.errors import ConfigError
+from fraudengine.serving import ScoringServer
+from fraudengine.training import BoosterOptions, ForestOptions
+from fraudengine.wire.decision_pb2 import Decision
+from fraudengine.wire.scoring_pb2 import (
+    ScoreBatchRequest,
+    ScoreBatchResponse,
+    ScoreRequest,
+    ScoreResponse,
+    ScoreStreamRequest,
+    ScoreStreamResponse,
+)
+from fraudengine.wire.transaction_pb2 import Transaction
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    booster, forest = BoosterOptions(trees=5, depth=3), ForestOptions(trees=5, rows_per_tree=32)
+    out = tmp_path_factory.mktemp("bundle") / "model"
+    return small_bundle(small_history(), out, booster, forest)
+
+
+@pytest.fixture(scope="module")
+def server(bundle: Path) -> Iterator[ScoringServer]:
+    with running(bundle, {"serve.reflection": True}) as started:
+        yield started
+
+
+@pytest.fixture
+def channel(server: ScoringServer) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(server.address) as made:
+        yield made
+
+
+def transaction(name: str, **fields: Any) -> Transaction:
+    now = int(time.time() * 1e6)
+    told = {"event_time_micros": now, "customer_id": f"c-{name}", "amount_minor": 1_000, **fields}
+    return Transaction(transaction_id=name, **told)
+
+
+def score(channel: grpc.Channel, asked: Transaction, token: str | None = None) -> Decision:
+    request = ScoreRequest(transaction=asked).SerializeToString()
+    decision: Decision = ScoreResponse.FromString(call(channel, "Score", request, token)).decision
+    return decision
+
+
+def refused(channel: grpc.Channel, method: str, request: bytes, token: str | None = None) -> grpc.RpcError:
+    with pytest.raises(grpc.RpcError) as caught:
+        call(channel, method, request, token)
+    return caught.value
+
+
+def test_the_service_decides_as_the_engine_does(bundle: Path) -> None:
+    history = small_history(labels=False).head(3_000)
+    expected = Bundle.load(bundle).engine().process(history)
+    messages = [Transaction.FromString(each) for _, each in transaction_bytes(history)]
+    with running(bundle) as server, grpc.insecure_channel(server.address) as channel:
+        one_by_one = [score(channel, each) for each in messages[:500]]
+        batch = ScoreBatchRequest(transactions=messages[500:]).SerializeToString()
+        rest = ScoreBatchResponse.FromString(call(channel, "ScoreBatch", batch)).results
+    decisions = [*one_by_one, *(each.decision for each in rest)]
+    assert [each.score for each in decisions] == expected.score.tolist()
+    assert [each.action - 1 for each in decisions] == expected.action.tolist()
+    reasons = [row for row, each in enumerate(decisions) for _ in each.reasons]
+    assert reasons == expected.reasons.row.tolist()
+    assert {each.model for each in decisions} == {int(Bundle.load(bundle).hash[:16], 16)}
+
+
+def test_an_id_that_comes_again_gets_its_first_answer(channel: grpc.Channel) -> None:
+    first = score(channel, transaction("again"))
+    again = score(channel, transaction("again", amount_minor=99))
+    assert (first.repeated_id, again.repeated_id) == (False, True)
+    again.ClearField("repeated_id")
+    assert again == first
+
+
+def test_calls_at_once_are_all_answered(channel: grpc.Channel) -> None:
+    names = [f"at-once-{number}" for number in range(300)]
+    with ThreadPoolExecutor(32) as pool:
+        decided = list(pool.map(lambda name: score(channel, transaction(name)), names))
+    assert [each.transaction_id for each in decided] == names
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "reason"),
+    [
+        ({"transaction_id": ""}, "transaction_id", "MISSING"),
+        ({"transaction_id": "x" * 10_240}, "transaction_id", "TOO_LONG"),
+        ({"event_time_micros": 0}, "event_time_micros", "MISSING"),
+        ({"event_time_micros": 4_000_000_000_000_000}, "event_time_micros", "TIME_AHEAD"),
+        ({"customer_id": "a\nb"}, "customer_id", "CONTROL_CHARACTER"),
+        ({"amount_minor": -1}, "amount_minor", "AMOUNT_NEGATIVE"),
+        ({"amount_minor": 10**12}, "amount_minor", "AMOUNT_TOO_LARGE"),
+        ({"currency": "USD"}, "currency", "CURRENCY_WITHOUT_RATE"),
+        ({"currency": "euro"}, "currency", "CURRENCY_MALFORMED"),
+        ({"channel": 77}, "channel", "CHANNEL_UNKNOWN"),
+        ({"merchant_category": 10_000}, "merchant_category", "CATEGORY_OUT_OF_RANGE"),
+        ({"country": "Germany"}, "country", "COUNTRY_MALFORMED"),
+        ({"latitude": 91.0, "longitude": 0.0}, "latitude", "COORDINATE_OUT_OF_RANGE"),
+        ({"latitude": 1.0}, "longitude", "COORDINATE_MISSING"),
+        ({"device_id": "d" * 70_000}, "", "TOO_LARGE"),
+    ],
+)
+def test_a_wrong_field_is_named(
+    fields: dict[str, Any], field: str, reason: str, channel: grpc.Channel
+) -> None:
+    asked = transaction("wrong")
+    for name, value in fields.items():
+        setattr(asked, name, value)
+    error = refused(channel, "Score", ScoreRequest(transaction=asked).SerializeToString())
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    told = details(error)
+    assert ErrorInfo.FromString(told["ErrorInfo"]).reason == reason
+    named = BadRequest.FromString(told["BadRequest"]).field_violations if "BadRequest" in told else []
+    assert [each.field for each in named] == ([field] if field else [])
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "transaction_id",
+        "customer_id",
+        "card_id",
+        "device_id",
+        "merchant_id",
+        "ip_address",
+        "currency",
+        "country",
+    ],
+)
+def test_a_card_number_is_refused_in_any_field_and_never_shown(
+    field: str, channel: grpc.Channel, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = transaction("card")
+    setattr(asked, field, "4111 1111 1111 1111")
+    error = refused(channel, "Score", ScoreRequest(transaction=asked).SerializeToString())
+    assert ErrorInfo.FromString(details(error)["ErrorInfo"]).reason == "CARD_NUMBER"
+    shown = capfd.readouterr()
+    assert "4111" not in f"{error.details()}{details(error)}{shown.out}{shown.err}"
+
+
+def test_a_batch_refuses_rows_by_themselves_and_too_many_as_a_whole(channel: grpc.Channel) -> None:
+    rows = [transaction("in-batch"), transaction("bad", amount_minor=-1), transaction("after")]
+    answer = call(channel, "ScoreBatch", ScoreBatchRequest(transactions=rows).SerializeToString())
+    results = ScoreBatchResponse.FromString(answer).results
+    assert [each.WhichOneof("outcome") for each in results] == ["decision", "refusal", "decision"]
+    assert (results[1].refusal.field, results[1].refusal.code) == ("amount_minor", "amount_negative")
+    for count in (0, 4_097):
+        many = ScoreBatchRequest(transactions=[Transaction()] * count).SerializeToString()
+        error = refused(channel, "ScoreBatch", many)
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert f"{count} entries" in str(error.details())
+
+
+def test_a_stream_is_answered_in_its_order(channel: grpc.Channel) -> None:
+    asked = [transaction(f"s{n}", amount_minor=-1 if n == 3 else n) for n in range(6)]
+    requests = (ScoreStreamRequest(transaction=each).SerializeToString() for each in asked)
+    answers = channel.stream_stream(PATH + "ScoreStream")(requests, timeout=TIMEOUT_SECONDS)
+    results = [ScoreStreamResponse.FromString(each).result for each in answers]
+    assert [each.decision.transaction_id or each.refusal.code for each in results] == [
+        *("s0", "s1", "s2", "amount_negative", "s4", "s5")
+    ]
+
+
+def test_random_bytes_are_refused_and_the_server_goes_on(channel: grpc.Channel) -> None:
+    draw = random.Random(7)
+    allowed = {grpc.StatusCode.INVALID_ARGUMENT}
+    for method in ("Score", "ScoreBatch"):
+        for _ in range(300):
+            assert refused(channel, method, draw.randbytes(draw.randrange(1, 200))).code() in allowed
+    assert score(channel, transaction("after-noise")).action
+
+
+def test_health_and_reflection_and_metrics(server: ScoringServer, channel: grpc.Channel) -> None:
+    health = health_pb2_grpc.HealthStub(channel)
+    asked = health_pb2.HealthCheckRequest(service="fraudengine.v1.ScoringService")
+    assert health.Check(asked, timeout=TIMEOUT_SECONDS).status == health_pb2.HealthCheckResponse.SERVING
+    score(channel, transaction("counted"))
+    with urllib.request.urlopen(server.metrics_address, timeout=TIMEOUT_SECONDS) as page:
+        assert b'fraudengine_grpc_call_seconds_count{method="Score"}' in page.read()
+
+
+def test_tokens_and_rates(bundle: Path, tmp_path: Path) -> None:
+    file = tmp_path / "tokens.toml"
+    digest = hashlib.sha256(b"open sesame").hexdigest()
+    file.write_text(f'[shop]\nsha256 = "{digest}"\ncalls_per_second = 0.01\n')
+    request = ScoreRequest(transaction=transaction("t")).SerializeToString()
+    settings = {"serve.tokens": str(file)}
+    with running(bundle, settings) as server, grpc.insecure_channel(server.address) as channel:
+        for token in (None, "open"):
+            assert refused(channel, "Score", request, token).code() is grpc.StatusCode.UNAUTHENTICATED
+        assert score(channel, transaction("u"), "open sesame").transaction_id == "u"
+        error = refused(channel, "Score", request, "open sesame")
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert 0 < RetryInfo.FromString(details(error)["RetryInfo"]).retry_delay.seconds <= 100
+
+
+def test_tls_with_client_certificates(bundle: Path, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    files = {name: tmp_path / f"{name}.pem" for name in ("certificate", "key", "client_ca")}
+    files["certificate"].write_bytes(b"".join(each.bytes() for each in issued.cert_chain_pems))
+    files["key"].write_bytes(issued.private_key_pem.bytes())
+    authority.cert_pem.write_to_path(files["client_ca"])
+    settings = {f"serve.tls_{name}": str(path) for name, path in files.items()}
+    root, chain = files["client_ca"].read_bytes(), files["certificate"].read_bytes()
+    with running(bundle, settings) as server:
+        known = grpc.ssl_channel_credentials(root, files["key"].read_bytes(), chain)
+        with grpc.secure_channel(server.address, known) as channel:
+            assert score(channel, transaction("tls")).transaction_id == "tls"
+        for stranger in (grpc.secure_channel(server.address, grpc.ssl_channel_credentials(root)), None):
+            with stranger or grpc.insecure_channel(server.address) as channel:
+                error = refused(channel, "Score", b"")
+                assert error.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_plain_text_stays_on_loopback(bundle: Path) -> None:
+    with (
+        pytest.raises(ConfigError, match=r"serve\.host is 0\.0\.0\.0, not a loopback"),
+        running(bundle, {"serve.host": "0.0.0.0"}),
+    ):
+        pass
+
+
+def test_too_many_calls_are_turned_away_at_once(bundle: Path) -> None:
+    with running(bundle, {"serve.calls_max": 1}) as server, grpc.insecure_channel(server.address) as channel:
+        waiting = channel.stream_stream(PATH + "ScoreStream")
+        first = ScoreStreamRequest(transaction=transaction("holds")).SerializeToString()
+        with _HeldOpen(first) as requests:
+            answers = waiting(requests, timeout=TIMEOUT_SECONDS)
+            assert ScoreStreamResponse.FromString(next(answers)).result.decision.transaction_id == "holds"
+            error = refused(channel, "Score", b"")
+            assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert list(answers) == []
+
+
+class _HeldOpen:
+    """Requests of a stream that goes on until the block ends."""
+
+    def __init__(self, first: bytes) -> None:
+        self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._requests.put(first)
+
+    def __enter__(self) -> Iterator[bytes]:
+        return iter(self._requests.get, None)
+
+    def __exit__(self, *_error: object) -> None:
+        self._requests.put(None)

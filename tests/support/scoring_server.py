@@ -1,0 +1,61 @@
+"""A scoring server on a loopback port, in a thread of the test's process, and calls to it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.rpc.status_pb2 import Status
+
+from fraudengine.bundle import Bundle
+from fraudengine.config import load
+from fraudengine.serving import ScoringServer
+
+__all__ = ["call", "details", "running"]
+
+PATH = "/fraudengine.v1.ScoringService/"
+TIMEOUT_SECONDS = 20.0
+
+
+@contextmanager
+def running(bundle: Path, settings: Mapping[str, object] | None = None) -> Iterator[ScoringServer]:
+    """Yield a server that answers; it has drained at the end."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="scoring server")
+    thread.start()
+
+    async def begin() -> ScoringServer:
+        told = load(flags={"serve.port": 0, "http.port": 0, **(settings or {})})
+        server = ScoringServer(told, Bundle.load(bundle))
+        await server.start()
+        return server
+
+    try:
+        server = asyncio.run_coroutine_threadsafe(begin(), loop).result(TIMEOUT_SECONDS)
+        yield server
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(TIMEOUT_SECONDS)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(TIMEOUT_SECONDS)
+        loop.close()
+
+
+def call(channel: grpc.Channel, method: str, request: bytes, token: str | None = None) -> bytes:
+    """Return the bytes of the answer to the bytes of a request."""
+    metadata = (("authorization", f"Bearer {token}"),) if token else ()
+    answer: bytes = channel.unary_unary(PATH + method)(request, timeout=TIMEOUT_SECONDS, metadata=metadata)
+    return answer
+
+
+def details(error: grpc.RpcError) -> dict[str, Any]:
+    """Return the details of a refusal by the name of their message."""
+    found: dict[str, Any] = {}
+    packed = next(value for key, value in error.trailing_metadata() if key == "grpc-status-details-bin")
+    for each in Status.FromString(packed).details:
+        found[each.type_url.rsplit(".", 1)[-1]] = each.value
+    return found
