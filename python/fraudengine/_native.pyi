@@ -44,6 +44,7 @@ class Engine:
         *,
         lateness_micros: int = 3_600_000_000,
         entities_max: int = 8_388_608,
+        memory_max_bytes: int = 8_589_934_592,
         reference_currency: str = "EUR",
         rates: dict[str, int] | None = None,
         threads: int = 1,
@@ -52,6 +53,7 @@ class Engine:
     def restore(
         snapshot: bytes,
         *,
+        memory_max_bytes: int | None = None,
         reference_currency: str = "EUR",
         rates: dict[str, int] | None = None,
         threads: int = 1,

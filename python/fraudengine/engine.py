@@ -114,6 +114,9 @@ class Engine:
         How far behind the newest event a transaction may be and still enter its windows, 0 to 7 days.
     entities_max
         Bound on live entities of each kind; at the bound the least recently seen make room.
+    memory_max_bytes
+        Bound on the bytes of all tables together, at least 134,217,728, or 0 for none; at the bound the least
+        recently seen make room.
     reference_currency
         ISO 4217 code; windows add amounts in this currency.
     rates
@@ -134,6 +137,7 @@ class Engine:
         *,
         lateness: timedelta = timedelta(hours=1),
         entities_max: int = 8_388_608,
+        memory_max_bytes: int = 8_589_934_592,
         reference_currency: str = "EUR",
         rates: Mapping[str, float] | None = None,
         threads: int = 1,
@@ -141,6 +145,7 @@ class Engine:
         self._native = _native.Engine(
             lateness_micros=lateness // timedelta(microseconds=1),
             entities_max=entities_max,
+            memory_max_bytes=memory_max_bytes,
             reference_currency=reference_currency,
             rates=_millionths(rates),
             threads=threads,
@@ -151,11 +156,15 @@ class Engine:
         cls,
         snapshot: bytes,
         *,
+        memory_max_bytes: int | None = None,
         reference_currency: str = "EUR",
         rates: Mapping[str, float] | None = None,
         threads: int = 1,
     ) -> Self:
         """Continue from a snapshot, bit for bit like the engine that wrote it.
+
+        With another `memory_max_bytes` than that engine's, the least recently seen entities above it are
+        evicted.
 
         Raises
         ------
@@ -165,7 +174,11 @@ class Engine:
         """
         engine = cls.__new__(cls)
         engine._native = _native.Engine.restore(
-            snapshot, reference_currency=reference_currency, rates=_millionths(rates), threads=threads
+            snapshot,
+            memory_max_bytes=memory_max_bytes,
+            reference_currency=reference_currency,
+            rates=_millionths(rates),
+            threads=threads,
         )
         return engine
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 __all__ = [
     "DeadLetterSettings",
@@ -29,6 +29,16 @@ Topic = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 Rate = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+def _memory(value: int) -> int:
+    if 0 < value < 134_217_728:
+        message = "must be 0 (no bound) or at least 134,217,728"
+        raise ValueError(message)
+    return value
+
+
+MemoryBytes = Annotated[int, Field(ge=0, le=2**50), AfterValidator(_memory)]
 Payload = Literal["protobuf", "json"]
 
 
@@ -61,6 +71,7 @@ class EngineSettings(_Section):
     lateness_seconds: Annotated[float, Field(ge=0, le=604_800, allow_inf_nan=False)]
     ahead_seconds_max: Annotated[float, Field(ge=0, le=604_800, allow_inf_nan=False)]
     entities_max: Annotated[int, Field(ge=1_024, le=1_000_000_000)]
+    memory_max_bytes: MemoryBytes
     reference_currency: Currency
     rates: dict[Currency, Rate]
     features: Literal["none", "flagged", "all"]

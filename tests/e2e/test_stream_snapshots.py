@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ def _flip_the_header(newest: Path) -> None:
     content = bytearray(newest.read_bytes())
     content[20] ^= 1
     newest.write_bytes(content)
+
+
+def _is_older(path: Path, seconds: float) -> bool:
+    return time.time() - path.stat().st_mtime > seconds
 
 
 def _cut(newest: Path) -> None:
@@ -79,7 +84,7 @@ def test_nothing_is_written_at_rest(topics: Topics, bundle: Path, history: pl.Da
             stream.await_decisions(part.height)
             newest = topics.await_saved(int(stream.status()["delivered"]))
             # Ten intervals without a new file.
-            eventually(lambda path=newest: time.time() - path.stat().st_mtime > 1.0, 30, "rest")
+            eventually(partial(_is_older, newest, 1.0), 30, "rest")
         assert stream.stop() == 0
 
 

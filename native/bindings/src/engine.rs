@@ -10,7 +10,9 @@ use fraudengine_core::event::{
     CurrencyCode, CurrencyTable, EntityKind, Transaction, check, check_label, minor_digits,
 };
 use fraudengine_core::feature::catalogue;
-use fraudengine_core::limits::{BATCH_MAX, ENTITIES_DEFAULT, LATENESS_DEFAULT, LATENESS_MAX};
+use fraudengine_core::limits::{
+    BATCH_MAX, ENTITIES_DEFAULT, LATENESS_DEFAULT, LATENESS_MAX, MEMORY_DEFAULT, MEMORY_MIN,
+};
 use fraudengine_core::units::DurationMicros;
 use fraudengine_core::workers::Workers;
 use pyo3::prelude::*;
@@ -27,7 +29,9 @@ use fraudengine_runtime::workers;
 const THREADS_MAX: usize = 64;
 
 // Written out in the signature, where the stub's test can read them.
-const _: () = assert!(LATENESS_DEFAULT.0 == 3_600_000_000 && ENTITIES_DEFAULT == 8_388_608);
+const _: () = assert!(
+    LATENESS_DEFAULT.0 == 3_600_000_000 && ENTITIES_DEFAULT == 8_388_608 && MEMORY_DEFAULT == 8_589_934_592
+);
 
 /// See `_native.pyi`.
 #[pyclass(name = "Engine", module = "fraudengine._native", frozen)]
@@ -46,10 +50,11 @@ struct Inner {
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (*, lateness_micros=3_600_000_000, entities_max=8_388_608, reference_currency="EUR", rates=None, threads=1))]
+    #[pyo3(signature = (*, lateness_micros=3_600_000_000, entities_max=8_388_608, memory_max_bytes=8_589_934_592, reference_currency="EUR", rates=None, threads=1))]
     fn new(
         lateness_micros: i64,
         entities_max: usize,
+        memory_max_bytes: usize,
         reference_currency: &str,
         rates: Option<BTreeMap<String, u64>>,
         threads: usize,
@@ -62,10 +67,12 @@ impl PyEngine {
         if entities_max == 0 {
             return Err(to_py_err(Kind::Config, "entities_max is 0, must be at least 1"));
         }
+        check_memory(memory_max_bytes)?;
         let currencies = currency_table(reference_currency, &rates.unwrap_or_default())?;
         let config = EngineConfig {
             lateness: DurationMicros(lateness_micros),
             entities_max,
+            memory_max: memory_max_bytes,
             minor_digits: minor_digits(currencies.reference()),
         };
         Self::with(Engine::new(config), currencies, threads)
@@ -73,16 +80,20 @@ impl PyEngine {
 
     /// Restores an engine from a snapshot.
     #[staticmethod]
-    #[pyo3(signature = (snapshot, *, reference_currency="EUR", rates=None, threads=1))]
+    #[pyo3(signature = (snapshot, *, memory_max_bytes=None, reference_currency="EUR", rates=None, threads=1))]
     fn restore(
         py: Python<'_>,
         snapshot: &[u8],
+        memory_max_bytes: Option<usize>,
         reference_currency: &str,
         rates: Option<BTreeMap<String, u64>>,
         threads: usize,
     ) -> PyResult<Self> {
+        memory_max_bytes.map_or(Ok(()), check_memory)?;
         let currencies = currency_table(reference_currency, &rates.unwrap_or_default())?;
-        let engine = py.detach(|| Engine::restore(snapshot)).map_err(|error| snapshot_error(&error))?;
+        let engine = py
+            .detach(|| Engine::restore_within(snapshot, memory_max_bytes))
+            .map_err(|error| snapshot_error(&error))?;
         Self::with(engine, currencies, threads)
     }
 
@@ -275,6 +286,14 @@ impl Inner {
         self.engine.process_batch(batch, self.model.as_ref(), &*self.workers, &mut self.output);
         results.append(&self.output, &accepted, features);
     }
+}
+
+fn check_memory(bytes: usize) -> PyResult<()> {
+    if bytes == 0 || bytes >= MEMORY_MIN {
+        return Ok(());
+    }
+    let message = format!("memory_max_bytes is {bytes}, must be 0 (no bound) or at least {MEMORY_MIN}");
+    Err(to_py_err(Kind::Config, message))
 }
 
 fn currency_table(reference: &str, rates: &BTreeMap<String, u64>) -> PyResult<CurrencyTable> {

@@ -14,7 +14,10 @@ use crate::entity::{
 use crate::event::{ENTITY_KINDS, EntityKind, Label, Transaction};
 use crate::feature::{SharedRows, catalogue};
 use crate::fold::Update;
-use crate::limits::{ENTITIES_DEFAULT, LATENESS_DEFAULT, LATENESS_MAX, SLAB_COUNT};
+use crate::limits::{
+    ENTITIES_DEFAULT, LATENESS_DEFAULT, LATENESS_MAX, MEMORY_DEFAULT, MEMORY_PIECES, MEMORY_SHARES,
+    SLAB_COUNT,
+};
 use crate::model::{Ensemble, Scorer};
 use crate::pending::PendingLabels;
 use crate::units::{DurationMicros, EventTimeMicros};
@@ -38,13 +41,21 @@ pub struct EngineConfig {
     pub lateness: DurationMicros,
     /// Bound on live entities of each kind.
     pub entities_max: usize,
+    /// Bound on the bytes of all tables together, shared out by [`MEMORY_SHARES`]; zero: only the number of entities
+    /// is bounded.
+    pub memory_max: usize,
     /// Digits after the decimal point of the reference currency.
     pub minor_digits: u32,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { lateness: LATENESS_DEFAULT, entities_max: ENTITIES_DEFAULT, minor_digits: 2 }
+        Self {
+            lateness: LATENESS_DEFAULT,
+            entities_max: ENTITIES_DEFAULT,
+            memory_max: MEMORY_DEFAULT,
+            minor_digits: 2,
+        }
     }
 }
 
@@ -124,6 +135,13 @@ pub struct Counters {
     pub approximate: u64,
 }
 
+/// What each table may hold of the bytes of all, in the order of [`EntityKind::ALL`].
+fn bytes_of_tables(memory_max: usize) -> [usize; ENTITY_KINDS] {
+    // Divided first: no product of a configured number can overflow.
+    let piece = memory_max / MEMORY_PIECES;
+    MEMORY_SHARES.map(|share| if memory_max == 0 { usize::MAX } else { piece * share })
+}
+
 /// The state of the fold.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -145,18 +163,29 @@ impl Engine {
     pub fn new(config: EngineConfig) -> Self {
         let config =
             EngineConfig { lateness: config.lateness.clamp(DurationMicros(0), LATENESS_MAX), ..config };
-        let max = config.entities_max;
+        let (max, bytes) = (config.entities_max, bytes_of_tables(config.memory_max));
         Self {
             config,
-            customers: Table::new(max),
-            cards: Table::new(max),
-            devices: Table::new(max),
-            merchants: Table::new(max),
-            ips: Table::new(max),
+            customers: Table::new(max, bytes[EntityKind::Customer as usize]),
+            cards: Table::new(max, bytes[EntityKind::Card as usize]),
+            devices: Table::new(max, bytes[EntityKind::Device as usize]),
+            merchants: Table::new(max, bytes[EntityKind::Merchant as usize]),
+            ips: Table::new(max, bytes[EntityKind::Ip as usize]),
             watermark: EventTimeMicros(i64::MIN),
             counters: Counters::default(),
             pending: PendingLabels::default(),
         }
+    }
+
+    /// Changes how much the tables may hold (see [`EngineConfig`]); what is above it is evicted and counted.
+    pub fn rebound(&mut self, entities_max: usize, memory_max: usize) {
+        let bytes = bytes_of_tables(memory_max);
+        self.customers.rebound(entities_max, bytes[EntityKind::Customer as usize]);
+        self.cards.rebound(entities_max, bytes[EntityKind::Card as usize]);
+        self.devices.rebound(entities_max, bytes[EntityKind::Device as usize]);
+        self.merchants.rebound(entities_max, bytes[EntityKind::Merchant as usize]);
+        self.ips.rebound(entities_max, bytes[EntityKind::Ip as usize]);
+        (self.config.entities_max, self.config.memory_max) = (entities_max, memory_max);
     }
 
     /// Takes in a batch: updates every window, fills the features, scores and decides.
@@ -283,8 +312,7 @@ impl Engine {
         (self.watermark.0 != i64::MIN).then_some(self.watermark)
     }
 
-    /// Live entities, bytes held, and evictions of each kind, in the order of [`EntityKind::ALL`]. Looks at every
-    /// entity; while events wait, sum up [`Engine::part_stats`] instead.
+    /// Live entities, bytes held, and evictions of each kind, in the order of [`EntityKind::ALL`].
     pub fn tables(&self) -> [TableStats; ENTITY_KINDS] {
         std::array::from_fn(|kind| {
             let parts = (0..SLAB_COUNT).map(|slab| self.part_stats(kind * SLAB_COUNT + slab));

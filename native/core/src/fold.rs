@@ -110,10 +110,10 @@ impl Update<'_> {
         }
         if let Some(slab) = &mut share.0[Table::<P>::slab_of(key)] {
             if label.is_fraud {
-                slab.get_or_insert(key, label.known_time.0).learn(label);
-            } else if let Some(entity) = slab.get_mut(key) {
+                slab.update(SlotHint::NONE, key, label.known_time.0, |entity| entity.learn(label));
+            } else {
                 // A genuine verdict on an unknown entity has nothing to correct.
-                entity.learn(label);
+                slab.update_known(key, |entity| entity.learn(label));
             }
         }
     }
@@ -132,21 +132,28 @@ impl Update<'_> {
         if flags & flag::DUPLICATE != 0 || (self.replayed.is_some() && flags & flag::LATE != 0) {
             return;
         }
-        let mut outsider;
-        let entity = if flags & flag::LATE == 0 {
-            slab.get_or_insert_at(hint, key, transaction.time.0)
+        if flags & flag::LATE == 0 {
+            slab.update(hint, key, transaction.time.0, |entity| self.take_in(entity, row, transaction));
         } else {
-            outsider = slab.get(key).cloned().unwrap_or_default();
-            &mut outsider
-        };
+            let mut outsider = slab.get(key).cloned().unwrap_or_default();
+            self.take_in(&mut outsider, row, transaction);
+        }
+    }
+
+    /// Updates one entity by one transaction and writes its columns.
+    fn take_in<P: Profile>(&self, entity: &mut P, row: usize, transaction: &Transaction) {
         if let Some(ids) = entity.recent_ids() {
             if let Some(earlier) = ids.find(transaction.id) {
-                self.flags[row].fetch_or(flag::DUPLICATE, Ordering::Relaxed);
                 let mut repeated = self.repeated.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 repeated.push((row as u32, earlier));
-                return;
+                if self.replayed.is_none() {
+                    self.flags[row].fetch_or(flag::DUPLICATE, Ordering::Relaxed);
+                    return;
+                }
+                // The log is right: with other bounds than now, this customer had been evicted.
+            } else {
+                ids.remember(transaction.id, row as u32);
             }
-            ids.remember(transaction.id, row as u32);
         }
         let first = const { catalogue::first_column(P::KIND) };
         // SAFETY: this worker owns the slab of this row's key of kind P, so no other worker touches the

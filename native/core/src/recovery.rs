@@ -55,7 +55,8 @@ impl Engine {
     /// Takes in a batch of the log; `first` is the position of its first record.
     ///
     /// Returns how many transactions the state holds to be repeated although the log does not: zero, unless
-    /// log and state do not belong together.
+    /// log and state do not belong together, or the log was decided within other bounds on the tables, which had
+    /// evicted other customers. The log is followed.
     pub fn replay_batch(
         &mut self,
         batch: Batch<'_>,

@@ -3,17 +3,24 @@
 
 mod support;
 
-use fraudengine_core::event::Label;
+use fraudengine_core::event::{Label, Transaction};
 use fraudengine_core::snapshot::{PARTS, Reader, Writer};
 use fraudengine_core::units::DurationMicros;
 use fraudengine_core::workers::Inline;
 use fraudengine_core::{Batch, Decided, Engine, EngineConfig, Output, Stands};
-use support::{Draws, HOUR, Threads, history};
+use support::{Draws, HOUR, Threads, history, history_of};
 
 const ROWS: usize = 6_000;
 
-fn config() -> EngineConfig {
-    EngineConfig { lateness: DurationMicros(HOUR), entities_max: 128, minor_digits: 2 }
+/// Seeds of odd number are bounded by entities, the others by bytes.
+fn config(seed: u64) -> EngineConfig {
+    let (entities_max, memory_max) = if seed % 2 == 1 { (128, 0) } else { (1 << 20, 7 << 19) };
+    EngineConfig { lateness: DurationMicros(HOUR), entities_max, memory_max, minor_digits: 2 }
+}
+
+/// More entities where bytes are the bound, so that a slab has several.
+fn input(seed: u64) -> (Vec<Transaction>, Vec<(usize, Label)>) {
+    history_of(seed, ROWS, if seed % 2 == 1 { 1 } else { 40 })
 }
 
 /// A snapshot as the stream takes it: the head first, then parts between batches.
@@ -34,9 +41,9 @@ struct Golden {
 }
 
 fn golden(seed: u64) -> Golden {
-    let (transactions, labels) = history(seed, ROWS);
+    let (transactions, labels) = input(seed);
     let mut draws = Draws(seed);
-    let mut engine = Engine::new(config());
+    let mut engine = Engine::new(config(seed));
     let mut out = Output::default();
     let mut decided = Vec::new();
     let mut due = Vec::new();
@@ -77,6 +84,8 @@ fn golden(seed: u64) -> Golden {
     }
     let fuzzy = fuzzy.expect("the run is longer than a third of itself");
     assert_eq!(fuzzy.copied, PARTS, "the snapshot was finished before the end");
+    let evicted = engine.tables().map(|table| table.slabs.evicted);
+    assert!(evicted.iter().sum::<u64>() > 1_000, "{evicted:?}");
     assert!(fuzzy.stands.end() > fuzzy.start as u64 + 100, "the engine ran on while it was copied");
     Golden { labels: due, decided, fuzzy, state: engine.snapshot() }
 }
@@ -85,7 +94,7 @@ fn golden(seed: u64) -> Golden {
 fn a_fuzzy_snapshot_and_the_log_give_the_state_of_the_engine_that_never_stopped() {
     for seed in 1..12 {
         let golden = golden(seed);
-        let (transactions, _) = history(seed, ROWS);
+        let (transactions, _) = input(seed);
         let fuzzy = &golden.fuzzy;
         let mut engine = Engine::read_head(&mut Reader::new(&fuzzy.head)).unwrap();
         let mut parts = Reader::new(&fuzzy.parts);
@@ -121,7 +130,7 @@ fn a_log_that_does_not_belong_to_the_state_is_noticed() {
         Decided { flags: 0, score: 0.0, action: fraudengine_core::decision::Action::Approve };
         transactions.len()
     ];
-    let mut engine = Engine::new(config());
+    let mut engine = Engine::new(config(5));
     let mut out = Output::default();
     let stands = Stands::all_at(0);
     let mut wrong = 0;
@@ -130,4 +139,38 @@ fn a_log_that_does_not_belong_to_the_state_is_noticed() {
         wrong = engine.replay_batch(batch, &fresh[100..], 0, &stands, &Inline, &mut out);
     }
     assert!(wrong > 50, "the same rows twice, called new: {wrong}");
+}
+
+#[test]
+fn a_log_decided_within_smaller_bounds_is_followed_within_wider_ones() {
+    let (transactions, _) = history(3, ROWS);
+    let mut narrow = Engine::new(config(1));
+    let mut out = Output::default();
+    let mut decided = Vec::new();
+    // Ids come again after the customer was evicted, so the narrow engine takes them for new.
+    let rows: Vec<Transaction> = transactions
+        .chunks(400)
+        .flat_map(|rows| {
+            let time = rows[rows.len() - 1].time;
+            let again = rows[..100].iter().map(move |row| Transaction { time, ..*row });
+            rows.iter().copied().chain(again)
+        })
+        .collect();
+    for rows in rows.chunks(100) {
+        narrow.process_batch(Batch { transactions: rows, labels: &[] }, None, &Inline, &mut out);
+        decided.extend((0..rows.len()).map(|at| Decided {
+            flags: out.flags[at],
+            score: out.score[at],
+            action: out.action[at],
+        }));
+    }
+    let mut wide = Engine::new(EngineConfig { entities_max: 1 << 20, ..config(1) });
+    let mut forgotten = 0;
+    for (at, (rows, decided)) in rows.chunks(300).zip(decided.chunks(300)).enumerate() {
+        let batch = Batch { transactions: rows, labels: &[] };
+        let stands = Stands::all_at(0);
+        forgotten += wide.replay_batch(batch, decided, at as u64 * 300, &stands, &Inline, &mut out);
+    }
+    assert!(forgotten > 100, "{forgotten}");
+    assert_eq!(wide.counters(), narrow.counters(), "what the log says was counted");
 }

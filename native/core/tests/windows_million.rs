@@ -7,7 +7,7 @@ mod support;
 use fraudengine_core::limits::{EXACT_EVENTS_MAX, PANES_PER_WINDOW, SLAB_COUNT, WINDOWS};
 use fraudengine_core::units::DurationMicros;
 use fraudengine_core::window::{
-    DISTINCT_WINDOWS, EXTREME_WINDOWS, Entity, Event, EventLog, Everything, Table, WindowView,
+    DISTINCT_WINDOWS, EXTREME_WINDOWS, Entity, Event, EventLog, Everything, SlotHint, Table, WindowView,
 };
 use std::collections::{HashMap, VecDeque};
 use support::{Draws, HOUR, START, key};
@@ -122,7 +122,7 @@ fn draw(draws: &mut Draws, now: &mut i64) -> (u64, Event) {
 #[test]
 fn a_million_events_have_no_mismatch() {
     let mut draws = Draws(42);
-    let mut table: Table<Logged> = Table::new(SLAB_COUNT * 10);
+    let mut table: Table<Logged> = Table::new(SLAB_COUNT * 10, usize::MAX);
     let mut histories: HashMap<u64, History> = HashMap::new();
     let (mut now, mut compared, mut evicted, mut paned, mut late, mut again) = (START, 0_u64, 0, 0, 0, 0);
     let mut latest = draw(&mut draws, &mut now);
@@ -138,10 +138,11 @@ fn a_million_events_have_no_mismatch() {
         if slab.get(key).is_none() {
             evicted += usize::from(histories.insert(number, History::default()).is_some());
         }
-        let entity = slab.get_or_insert(key, now);
-        let newest = entity.0.newest().max(event.time);
-        late += usize::from(event.time < entity.0.newest());
-        let view = entity.0.observe(&event, LATENESS);
+        let (before, view) = slab.update(SlotHint::NONE, key, now, |entity| {
+            (entity.0.newest(), entity.0.observe(&event, LATENESS))
+        });
+        let newest = before.max(event.time);
+        late += usize::from(event.time < before);
         let history = histories.get_mut(&number).unwrap();
         history.make_room(newest);
         compared += history.compare(&event, &view, number);

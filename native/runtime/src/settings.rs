@@ -64,6 +64,8 @@ pub struct EngineSettings {
     pub ahead_seconds_max: f64,
     /// Bound on live entities of each kind.
     pub entities_max: usize,
+    /// Bound on the bytes of all tables together; zero for none.
+    pub memory_max_bytes: usize,
     /// ISO 4217 code of the currency in which windows add amounts.
     pub reference_currency: String,
     /// Value of one unit of other currencies in units of the reference currency.
@@ -146,6 +148,7 @@ impl EngineSettings {
         Ok(EngineConfig {
             lateness: DurationMicros((self.lateness_seconds * 1e6) as i64),
             entities_max: self.entities_max,
+            memory_max: self.memory_max_bytes,
             minor_digits: minor_digits(self.currencies()?.reference()),
         })
     }

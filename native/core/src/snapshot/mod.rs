@@ -20,7 +20,7 @@ use thiserror::Error;
 
 const MAGIC: &[u8; 8] = b"FRAUDSNP";
 /// Version of the layout.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// Why a snapshot was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -91,6 +91,7 @@ impl Engine {
         out.bytes.extend_from_slice(catalogue::hash().as_bytes());
         out.i64(self.config.lateness.0);
         out.u64(self.config.entities_max as u64);
+        out.u64(self.config.memory_max as u64);
         out.u32(self.config.minor_digits);
         out.i64(self.watermark.0);
         for counter in [
@@ -127,14 +128,24 @@ impl Engine {
 
     /// The engine that wrote these bytes.
     pub fn restore(bytes: &[u8]) -> Result<Self, SnapshotError> {
+        Self::restore_within(bytes, None)
+    }
+
+    /// The engine that wrote these bytes, with another bound on the bytes of its tables if one is given: it is
+    /// kept from the first part on.
+    pub fn restore_within(bytes: &[u8], memory_max: Option<usize>) -> Result<Self, SnapshotError> {
         let mut input = Reader::new(bytes);
         let mut engine = Self::read_head(&mut input)?;
+        if let Some(memory_max) = memory_max {
+            engine.rebound(engine.config.entities_max, memory_max);
+        }
         (0..PARTS).try_for_each(|part| engine.read_part(part, &mut input))?;
         input.finish()?;
         Ok(engine)
     }
 
-    /// An engine with empty tables from a head.
+    /// An engine with empty tables from a head. Before it reads parts it may be given other bounds
+    /// ([`Engine::rebound`]).
     pub fn read_head(input: &mut Reader<'_>) -> Result<Self, SnapshotError> {
         let head = input.rest();
         if input.take(MAGIC.len())? != MAGIC {
@@ -154,12 +165,13 @@ impl Engine {
             return Err(SnapshotError::OutOfRange { what: "lateness", value: lateness });
         }
         let entities_max = input.u64()? as usize;
+        let memory_max = input.u64()? as usize;
         let minor_digits = input.u32()?;
         if minor_digits > 4 {
             return Err(SnapshotError::OutOfRange { what: "minor digits", value: minor_digits.into() });
         }
-        let mut engine =
-            Self::new(EngineConfig { lateness: DurationMicros(lateness), entities_max, minor_digits });
+        let lateness = DurationMicros(lateness);
+        let mut engine = Self::new(EngineConfig { lateness, entities_max, memory_max, minor_digits });
         engine.watermark = EventTimeMicros(input.i64()?);
         engine.counters = Counters {
             transactions: input.u64()?,

@@ -29,7 +29,8 @@ const _: () = {
 
 /// Capacities grow through these steps; the last one leaves room to slide above the exact bound. Even, so that
 /// the 16-bit column fills whole words.
-const CAPACITIES: [u16; 19] = [2, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 288, 432, 580];
+const CAPACITIES: [u16; 24] =
+    [2, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 288, 352, 432, 580];
 
 // The largest block suits a full log: its events, one more, and an eighth to spare.
 const _: () = {
@@ -72,7 +73,27 @@ impl<P: Plan> EventBlock<P> {
         self.end == self.start
     }
 
-    const fn capacity(&self) -> usize {
+    /// An empty block of a capacity whose first event comes to a place, if a block can be like that.
+    pub fn placed(capacity: u16, start: u16) -> Option<Self> {
+        if capacity == 0 && start == 0 {
+            return Some(Self::default());
+        }
+        let words = Self::COLUMNS * usize::from(capacity) + usize::from(capacity) / 2;
+        (CAPACITIES.contains(&capacity) && start < capacity).then(|| Self {
+            words: vec![0; words].into_boxed_slice(),
+            start,
+            end: start,
+            plan: PhantomData,
+        })
+    }
+
+    /// Where the first event is in the block: with the capacity, this says when the block will grow or shrink.
+    pub const fn start(&self) -> u16 {
+        self.start
+    }
+
+    /// Events for which there is room, used or not.
+    pub const fn capacity(&self) -> usize {
         2 * self.words.len() / (2 * Self::COLUMNS + 1)
     }
 
@@ -204,7 +225,8 @@ impl<P: Plan> EventBlock<P> {
     }
 
     /// Makes room at the end: slides the events back to the front of the block, or moves them to a block
-    /// of the capacity that suits their number. A block whose entity has calmed down shrinks.
+    /// of the capacity that suits their number. A block whose entity has calmed down shrinks: events come and go
+    /// all the time, and blocks that only grew would keep the room of their busiest month.
     #[cold]
     fn make_room(&mut self) {
         let (start, end, len, capacity) =
@@ -213,7 +235,7 @@ impl<P: Plan> EventBlock<P> {
         let needed = len + 1 + len / 8;
         let suited = CAPACITIES.iter().map(|&each| each as usize).find(|&each| each >= needed);
         let suited = suited.expect("a log spills to panes before it outgrows the largest block");
-        if suited <= capacity && 2 * suited > capacity {
+        if suited <= capacity && 4 * suited > 3 * capacity {
             for column in 0..Self::COLUMNS {
                 self.words[column * capacity..][..capacity].copy_within(start..end, 0);
             }

@@ -52,15 +52,30 @@ impl FraudLog {
         match (place, is_fraud) {
             (Some(at), false) => {
                 self.known.remove(at);
+                self.fit(self.known.len());
             }
             (None, true) => {
                 if self.known.len() == KNOWN_FRAUDS_MAX {
                     self.known.remove(0);
                 }
+                self.fit(self.known.len() + 1);
                 self.known.push(fraud);
             }
             (Some(_), true) | (None, false) => {}
         }
+    }
+
+    /// The room for a number of frauds: it follows from the number alone, so that a restored log is as large as the
+    /// one that was saved.
+    const fn room(len: usize) -> usize {
+        if len == 0 { 0 } else { len.next_power_of_two() }
+    }
+
+    /// Makes the room that a number of frauds needs, and no more.
+    pub(super) fn fit(&mut self, len: usize) {
+        let room = Self::room(len);
+        self.known.shrink_to(room);
+        self.known.reserve_exact(room - self.known.len());
     }
 
     /// Whether nothing is known.
@@ -70,7 +85,7 @@ impl FraudLog {
 
     /// Heap bytes held.
     pub fn heap_bytes(&self) -> usize {
-        self.known.capacity() * size_of::<KnownFraud>() + size_of::<Self>()
+        Self::room(self.known.len()) * size_of::<KnownFraud>() + size_of::<Self>()
     }
 
     /// What is known at `now`; labels that arrived later do not exist yet.

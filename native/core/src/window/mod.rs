@@ -8,12 +8,14 @@
 mod block;
 mod extremes;
 mod fraud_log;
+mod index;
 mod late;
 mod log;
 mod panes;
 mod persist;
 mod plan;
 mod prefetch;
+mod slab;
 mod table;
 mod view;
 
@@ -24,5 +26,6 @@ pub use log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, Event, EventLog, TAG_COUNT};
 pub use panes::PaneRings;
 pub use plan::{AllAmounts, Amounts, Everything, Moments, Money, NoAmounts, Plan, Squares, Sums};
 pub use prefetch::prefetch;
-pub use table::{Entity, Slab, SlabStats, SlotHint, Table};
+pub use slab::{Entity, Slab, SlabBounds, SlabStats, SlotHint};
+pub use table::Table;
 pub use view::WindowView;

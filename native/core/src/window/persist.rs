@@ -6,10 +6,12 @@
 use super::block::EventBlock;
 use super::extremes::Extremes;
 use super::fraud_log::{FraudLog, KnownFraud};
+use super::index::Index;
 use super::log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, EventLog, is_last};
 use super::panes::{Pane, PaneRings};
 use super::plan::{Money, Plan};
-use super::table::{Slab, SlabStats, Slot, Table};
+use super::slab::{Slab, SlabStats};
+use super::table::Table;
 use crate::entity::Profile;
 use crate::limits::{
     AMOUNT_MINOR_MAX, EVENT_TIME_MAX, EVENT_TIME_MIN, EXACT_EVENTS_MAX, KNOWN_FRAUDS_MAX, LATENESS_MAX,
@@ -22,6 +24,8 @@ impl<P: Plan> EventLog<P> {
     /// Appends the log to a snapshot.
     pub fn write(&self, out: &mut Writer) {
         out.i64(self.newest);
+        out.u16(self.block.capacity() as u16);
+        out.u16(self.block.start());
         out.u16(self.block.len() as u16);
         for at in 0..self.block.len() {
             out.u64(self.block.age(at, self.newest) as u64);
@@ -78,8 +82,9 @@ impl<P: Plan> EventLog<P> {
 }
 
 fn read_block<P: Plan>(input: &mut Reader<'_>, newest: i64) -> Result<EventBlock<P>, SnapshotError> {
+    let (capacity, start) = (input.u16()?, input.u16()?);
     let len = input.u16()? as usize;
-    if len > EXACT_EVENTS_MAX {
+    if len > EXACT_EVENTS_MAX || usize::from(start) + len > usize::from(capacity) {
         return Err(SnapshotError::OutOfRange { what: "events of an entity", value: len as i64 });
     }
     if len > 0 && !(EVENT_TIME_MIN.0..EVENT_TIME_MAX.0).contains(&newest) {
@@ -90,7 +95,9 @@ fn read_block<P: Plan>(input: &mut Reader<'_>, newest: i64) -> Result<EventBlock
     let amounts = (0..amounts).map(|_| input.i64()).collect::<Result<Vec<_>, _>>()?;
     let mut column = || (0..len).map(|_| input.u32()).collect::<Result<Vec<_>, _>>();
     let tags = (0..P::TAGS).map(|_| column()).collect::<Result<Vec<_>, _>>()?;
-    let mut block = EventBlock::default();
+    let block = EventBlock::placed(capacity, start);
+    let mut block =
+        block.ok_or(SnapshotError::OutOfRange { what: "events' room", value: capacity.into() })?;
     let mut before = WINDOW_MAX.0 + LATENESS_MAX.0;
     for (at, &age) in ages.iter().enumerate() {
         let amount = amounts.get(at).copied().unwrap_or(0);
@@ -161,16 +168,17 @@ impl FraudLog {
         if len > KNOWN_FRAUDS_MAX {
             return Err(SnapshotError::OutOfRange { what: "known frauds of an entity", value: len as i64 });
         }
-        let mut known = Vec::with_capacity(len);
+        let mut log = Self::default();
+        log.fit(len);
         for _ in 0..len {
-            known.push(KnownFraud {
+            log.known.push(KnownFraud {
                 id: EntityKey::from_hash(input.u64()?),
                 event_time: input.i64()?,
                 known_time: input.i64()?,
                 amount: input.i64()?,
             });
         }
-        Ok(Self { known })
+        Ok(log)
     }
 }
 
@@ -181,55 +189,35 @@ impl<P: Profile> Table<P> {
         out.u32(slab.hand);
         out.u64(slab.stats.evicted);
         out.u64(slab.stats.expired);
-        out.u32(slab.free.len() as u32);
-        slab.free.iter().for_each(|&slot| out.u32(slot));
-        let slots = slab.iter_slots();
-        out.u32(slots.clone().count() as u32);
-        for slot in slots {
+        out.u8(slab.index.log2());
+        out.u32(slab.len() as u32);
+        for slot in slab.iter_slots() {
             out.u64(slot.key.map_or(0, EntityKey::get));
-            if slot.key.is_some() {
-                slot.entity.write(out);
-            }
+            slot.entity.write(out);
         }
     }
 
-    /// Replaces one slab by one from a snapshot.
+    /// Replaces one slab by one from a snapshot; what is above this table's bounds is evicted.
     pub fn read_slab(&mut self, slab: usize, input: &mut Reader<'_>) -> Result<(), SnapshotError> {
-        let mut read: Slab<P> = Slab::new(self.slabs[slab].capacity);
+        let mut read: Slab<P> = Slab::new(self.slabs[slab].bounds);
         read.hand = input.u32()?;
         read.stats = SlabStats { evicted: input.u64()?, expired: input.u64()? };
-        let free = input.length("free slots", u32::MAX as usize)?;
-        for _ in 0..free {
-            read.free.push(input.u32()?);
-        }
-        let slots = input.length("slots", u32::MAX as usize)?;
-        for _ in 0..slots {
-            let key = input.u64()?;
-            let key = (key != 0).then(|| EntityKey::from_hash(key));
-            if key.is_some_and(|key| Self::slab_of(key) != slab) {
+        let log2 = input.u8()?;
+        let entities = input.length("entities", u32::MAX as usize)?;
+        for _ in 0..entities {
+            let key = EntityKey::from_hash(input.u64()?);
+            if Self::slab_of(key) != slab {
                 return Err(SnapshotError::OutOfRange { what: "slab of a key", value: slab as i64 });
             }
-            let entity = if key.is_some() { P::read(input)? } else { P::default() };
-            read.push_slot(Slot { key, entity });
+            read.push(key, P::read(input)?);
         }
-        read.check_free()?;
-        read.rebuild_index((2 * slots + 2).next_power_of_two().max(16));
+        // Only now: so many entities were really there.
+        let index = Index::with_words(log2, entities);
+        let index =
+            index.ok_or(SnapshotError::OutOfRange { what: "size of an index", value: log2.into() })?;
+        read.adopt(index);
+        read.shrink(None);
         self.slabs[slab] = read;
         Ok(())
-    }
-}
-
-impl<P: Profile> Slab<P> {
-    /// The free list must name every keyless slot exactly once.
-    fn check_free(&self) -> Result<(), SnapshotError> {
-        let mut free = self.free.clone();
-        free.sort_unstable();
-        let keyless = self.iter_slots().enumerate();
-        let keyless = keyless.filter(|(_, slot)| slot.key.is_none()).map(|(at, _)| at as u32);
-        if keyless.eq(free.iter().copied()) {
-            Ok(())
-        } else {
-            Err(SnapshotError::OutOfRange { what: "free slots", value: free.len() as i64 })
-        }
     }
 }

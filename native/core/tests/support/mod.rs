@@ -36,20 +36,26 @@ pub fn key(kind: u64, number: u64) -> EntityKey {
 
 /// A history with absent fields, ties, late events, repeated ids and a hot merchant, and its labels.
 pub fn history(seed: u64, rows: usize) -> (Vec<Transaction>, Vec<(usize, Label)>) {
+    history_of(seed, rows, 1)
+}
+
+/// The same with `times` as many entities, each as busy as before.
+pub fn history_of(seed: u64, rows: usize, times: u64) -> (Vec<Transaction>, Vec<(usize, Label)>) {
     let mut draws = Draws(seed);
     let mut now = START;
     let mut transactions: Vec<Transaction> = Vec::with_capacity(rows);
     let mut labels = Vec::new();
     for row in 0..rows {
-        now += if draws.chance(20) { 0 } else { draws.below(40 * 60_000_000) as i64 };
+        now += if draws.chance(20) { 0 } else { draws.below(40 * 60_000_000 / times) as i64 };
         if row > 10 && draws.chance(2) {
             let again = transactions[row - 1 - draws.below(9) as usize];
             transactions.push(again);
             continue;
         }
         let late = if draws.chance(5) { draws.below(3 * HOUR as u64) as i64 } else { 0 };
-        let mut entity =
-            |kind: u64, many: u64, percent: u64| draws.chance(percent).then(|| key(kind, draws.below(many)));
+        let mut entity = |kind: u64, many: u64, percent: u64| {
+            draws.chance(percent).then(|| key(kind, draws.below(many * times)))
+        };
         let entities = [
             entity(0, 60, 100),
             entity(1, 90, 80),

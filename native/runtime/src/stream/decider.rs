@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use fraudengine_core::decision::Action;
-use fraudengine_core::engine::{TableStats, flag};
-use fraudengine_core::event::ENTITY_KINDS;
-use fraudengine_core::limits::SLAB_COUNT;
+use fraudengine_core::engine::flag;
 use fraudengine_core::snapshot::{PARTS, Writer};
 use fraudengine_core::workers::Workers;
 use fraudengine_core::{Batch, Engine, Output};
@@ -29,6 +27,8 @@ const COPY_BUDGET: Duration = Duration::from_millis(1);
 /// After copying, nothing is copied for so many times as long: a snapshot slows the stream by a fifth at most, and
 /// the disk gets it bit by bit.
 const COPY_PAUSE: u32 = 4;
+/// Time between two looks at the size of the state.
+const TELLING: Duration = Duration::from_secs(1);
 /// How long the thread waits for a chunk before it goes on copying.
 const IDLE: Duration = Duration::from_millis(5);
 
@@ -68,10 +68,10 @@ pub struct Decider {
 
 /// A copy under way.
 struct Copying {
+    /// The part that is copied next.
     next: usize,
     /// When the next parts may be copied.
     resume: Instant,
-    tables: [TableStats; ENTITY_KINDS],
 }
 
 impl Decider {
@@ -85,7 +85,7 @@ impl Decider {
         let mut copying: Option<Copying> = None;
         // Chunks decided before the newest copy began. At rest nothing is copied: there is nothing new to keep.
         let mut saved = None;
-        let mut last_copy = Instant::now();
+        let (mut last_copy, mut last_told) = (Instant::now(), Instant::now());
         self.metrics.set_tables(self.engine.tables());
         loop {
             match chunks.recv_timeout(IDLE) {
@@ -97,6 +97,10 @@ impl Decider {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(self),
+            }
+            if last_told.elapsed() >= TELLING {
+                self.metrics.set_tables(self.engine.tables());
+                last_told = Instant::now();
             }
             if let Some(copy) = &mut copying {
                 if copy.resume <= Instant::now() && self.copy_some(copy) {
@@ -197,7 +201,7 @@ impl Decider {
             return None;
         }
         self.delivery.watch(self.position, self.chunks);
-        Some(Copying { next: 0, resume: Instant::now(), tables: Default::default() })
+        Some(Copying { next: 0, resume: Instant::now() })
     }
 
     /// Copies parts until the budget is used or the writer is busy; returns whether that was all.
@@ -209,8 +213,6 @@ impl Decider {
             if self.writer.send(ToWriter::Part(self.position, part.bytes)).is_err() {
                 return true;
             }
-            let table = &mut copying.tables[copying.next / SLAB_COUNT];
-            *table = table.plus(self.engine.part_stats(copying.next));
             copying.next += 1;
             if since.elapsed() >= COPY_BUDGET {
                 break;
@@ -221,7 +223,6 @@ impl Decider {
         if copying.next < PARTS || self.writer.is_full() {
             return false;
         }
-        self.metrics.set_tables(copying.tables);
         self.delivery.watch(self.position, self.chunks);
         let _ = self.writer.send(ToWriter::End(self.position));
         true

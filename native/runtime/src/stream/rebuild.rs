@@ -13,7 +13,7 @@ use prost::Message as _;
 use super::StreamError;
 use super::delivery::TOPICS;
 use super::recovery::{Recovered, by_partition};
-use super::snapshot_file::Header;
+use super::snapshot_file::Loaded;
 use crate::kafka::{KafkaError, KafkaSettings};
 use crate::log_reader::LogReader;
 use crate::payload::record::DecisionView;
@@ -29,6 +29,8 @@ pub struct Rebuild<'a> {
     currencies: CurrencyTable,
     engine: Engine,
     stands: Stands,
+    /// Whether the log was decided within the bounds of `engine`.
+    same_bounds: bool,
     position: u64,
     labels: LabelReader,
     sources: BTreeMap<i32, i64>,
@@ -47,18 +49,18 @@ impl<'a> Rebuild<'a> {
     /// Begins at a snapshot.
     pub fn new(
         settings: &'a Settings,
-        engine: Engine,
-        stands: Stands,
-        header: &Header,
+        loaded: Loaded,
         alerts_sent: HashSet<(i32, i64)>,
         alerts_generation: i64,
     ) -> Result<Self, StreamError> {
+        let Loaded { header, engine, stands, same_bounds } = loaded;
         let recorded = header.sources.iter().enumerate();
         Ok(Self {
             settings,
             currencies: settings.engine.currencies()?,
             engine,
             stands,
+            same_bounds,
             position: header.position,
             labels: LabelReader::new(settings, header.label_offset),
             sources: recorded.map(|(partition, &offset)| (partition as i32, offset)).collect(),
@@ -113,7 +115,12 @@ impl<'a> Rebuild<'a> {
         let stands = &self.stands;
         let repeated =
             self.engine.replay_batch(batch, &self.decided, self.position, stands, &Inline, &mut self.output);
-        if repeated > 0 {
+        if repeated > 0 && !self.same_bounds {
+            tracing::warn!(
+                "{repeated} ids up to offset {} had been forgotten within other bounds",
+                self.last_offset
+            );
+        } else if repeated > 0 {
             return Err(StreamError::Diverged { repeated, offset: self.last_offset });
         }
         self.position += self.rows.len() as u64;

@@ -150,7 +150,8 @@ pub fn recover(settings: &Settings, generations: [i64; TOPICS]) -> Result<Recove
         sources: Vec::new(),
     };
     let stands = fraudengine_core::Stands::all_at(0);
-    let loaded = Loaded { header: start, engine, stands };
+    // Nobody knows within which bounds the log was decided.
+    let loaded = Loaded { header: start, engine, stands, same_bounds: false };
     from_loaded(settings, loaded, Path::new(""), generations, &questions)
 }
 
@@ -165,16 +166,8 @@ fn from_snapshot(
     log_start: i64,
     questions: &Consumer,
 ) -> Result<Recovered, StreamError> {
-    let loaded = snapshot_file::load(path)?;
+    let loaded = snapshot_file::load(path, &settings.engine.config()?)?;
     let header = &loaded.header;
-    let expected = settings.engine.config()?;
-    if *loaded.engine.config() != expected {
-        let error = fraudengine_core::snapshot::SnapshotError::OutOfRange {
-            what: "settings of the engine differ from the file's; position",
-            value: header.position as i64,
-        };
-        return Err(StreamError::Snapshot { path: path.to_owned(), error });
-    }
     if judge(header.generations[DECISIONS], header.offsets[DECISIONS], header.end_offset, log_start, None)
         == Verdict::TooOld
     {
@@ -194,10 +187,10 @@ fn from_loaded(
     generations: [i64; TOPICS],
     questions: &Consumer,
 ) -> Result<Recovered, StreamError> {
-    let Loaded { header, engine, stands } = loaded;
+    let header = loaded.header.clone();
     let alerts_sent =
         read_alerts(settings, header.offsets[ALERTS], generations[ALERTS], header.generations[ALERTS])?;
-    let mut rebuild = Rebuild::new(settings, engine, stands, &header, alerts_sent, generations[ALERTS])?;
+    let mut rebuild = Rebuild::new(settings, loaded, alerts_sent, generations[ALERTS])?;
     let mut rule = GenerationRule::resume(header.generations[DECISIONS]);
     let topic = &settings.kafka.decisions_topic;
     let [start, ..] = header.offsets;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crossbeam_channel::{Sender, bounded};
 use fraudengine_core::snapshot::{PARTS, Reader, SnapshotError, Writer};
-use fraudengine_core::{Engine, Stands};
+use fraudengine_core::{Engine, EngineConfig, Stands};
 
 use super::StreamError;
 use super::delivery::TOPICS;
@@ -199,13 +199,16 @@ pub struct Loaded {
     pub engine: Engine,
     /// Where each of its parts stands.
     pub stands: Stands,
+    /// Whether it was written within the bounds that hold now.
+    pub same_bounds: bool,
 }
 
 /// Most threads that take parts of a file apart.
 const LOADERS_MAX: usize = 8;
 
-/// Reads a file, checking everything.
-pub fn load(path: &Path) -> Result<Loaded, StreamError> {
+/// Reads a file, checking everything. The state keeps the bounds of `config` from the first part on; its other
+/// settings must be the file's.
+pub fn load(path: &Path, config: &EngineConfig) -> Result<Loaded, StreamError> {
     let refused = |error| StreamError::Snapshot { path: path.to_owned(), error };
     let file = File::open(path).map_err(file_error(path))?;
     let mut input = BufReader::with_capacity(1 << 20, file);
@@ -217,11 +220,17 @@ pub fn load(path: &Path) -> Result<Loaded, StreamError> {
     let mut head = Reader::new(&buffer);
     let mut engine = Engine::read_head(&mut head).map_err(refused)?;
     head.finish().map_err(refused)?;
+    let written = *engine.config();
+    engine.rebound(config.entities_max, config.memory_max);
+    if engine.config() != config {
+        let what = "settings of the engine differ from the file's; position";
+        return Err(refused(SnapshotError::OutOfRange { what, value: header.position as i64 }));
+    }
     let stands = load_parts(&mut input, &header, &mut engine, path)?;
     if input.read(&mut [0]).map_err(file_error(path))? > 0 {
         return Err(refused(SnapshotError::TrailingBytes(1)));
     }
-    Ok(Loaded { header, engine, stands })
+    Ok(Loaded { header, engine, stands, same_bounds: written == *config })
 }
 
 /// Reads the parts in this thread and lets others take them apart, each into an engine of its own.

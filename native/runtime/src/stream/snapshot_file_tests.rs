@@ -40,9 +40,23 @@ fn a_snapshot_comes_back_with_its_positions() {
     let folder = folder("whole");
     assert!(list(&folder).unwrap().is_empty(), "no folder is no snapshot");
     let path = write(&folder, &header());
-    let loaded = load(&path).unwrap();
+    let loaded = load(&path, &EngineConfig::default()).unwrap();
     assert_eq!(loaded.header, header());
     assert_eq!(loaded.stands.end(), 59);
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn other_bounds_are_taken_and_other_windows_refused() {
+    let folder = folder("bounds");
+    let path = write(&folder, &header());
+    assert!(load(&path, &EngineConfig::default()).unwrap().same_bounds);
+    let smaller = EngineConfig { memory_max: 1 << 28, entities_max: 1_024, ..EngineConfig::default() };
+    let loaded = load(&path, &smaller).unwrap();
+    assert!(!loaded.same_bounds);
+    assert_eq!(*loaded.engine.config(), smaller);
+    let other = EngineConfig { minor_digits: 0, ..EngineConfig::default() };
+    assert!(matches!(load(&path, &other), Err(StreamError::Snapshot { .. })));
     fs::remove_dir_all(&folder).unwrap();
 }
 
@@ -53,8 +67,11 @@ fn the_newest_is_first_and_the_oldest_are_removed() {
         write(&folder, &Header { position, end_position: position + 20, ..header() });
     }
     prune(&folder, 2).unwrap();
-    let positions: Vec<u64> =
-        list(&folder).unwrap().iter().map(|path| load(path).unwrap().header.position).collect();
+    let positions: Vec<u64> = list(&folder)
+        .unwrap()
+        .iter()
+        .map(|path| load(path, &EngineConfig::default()).unwrap().header.position)
+        .collect();
     assert_eq!(positions, [50, 40]);
     fs::remove_dir_all(&folder).unwrap();
 }
@@ -75,7 +92,7 @@ fn truncated_and_damaged_files_are_refused() {
             bytes[at] ^= 1 << (state >> 60 & 7);
         }
         fs::write(&path, &bytes).unwrap();
-        match load(&path) {
+        match load(&path, &EngineConfig::default()) {
             Err(StreamError::Snapshot { .. }) => {}
             Ok(loaded) => {
                 // Only the padding of the header may differ.
