@@ -53,17 +53,17 @@ pub const SLAB_COUNT: usize = 256;
 /// Default bound on live entities of each kind; the least recently seen of a sample makes room.
 pub const ENTITIES_DEFAULT: usize = 8_388_608;
 /// Default bound on the bytes of all tables together; the least recently seen of a sample makes room. Half of a machine
-/// with 16 GiB; about 3,000,000 customers of two transactions every three days with all that they touch.
+/// with 16 GiB; about 2,000,000 customers of 22 transactions a month with all that they touch.
 pub const MEMORY_DEFAULT: usize = 8 << 30;
 /// Smallest such bound that can be configured: room for the largest customer in every slab.
 pub const MEMORY_MIN: usize = 128 << 20;
 /// Pieces that the bytes are cut into.
-pub const MEMORY_PIECES: usize = 20;
+pub const MEMORY_PIECES: usize = 32;
 /// How many of them customers, cards, devices, merchants and addresses may hold, about as a month of transactions needs
-/// them. The rest is what the allocator needs beyond what it is asked for: rounded sizes, and holes where entities of other
-/// sizes were evicted (`benchmarks/memory.py`). Fixed: a share that followed the need would
-/// depend on what the tables hold between batches, and the outcome on where the batches are cut.
-pub const MEMORY_SHARES: [usize; 5] = [5, 4, 2, 2, 1];
+/// them. The rest is what the allocator takes beyond what it is asked for: under steady eviction 1.3 times, by
+/// `benchmarks/memory.py`. Fixed: a share that followed the need would depend on what the tables hold between
+/// batches, and the outcome on where the batches are cut.
+pub const MEMORY_SHARES: [usize; 5] = [8, 6, 3, 3, 2];
 /// Slots looked at when one must be evicted from a full slab.
 pub const EVICTION_SAMPLE: usize = 8;
 /// Slots looked at for idle entities whenever a new entity arrives.
@@ -125,7 +125,7 @@ const _: () = {
         shares += MEMORY_SHARES[i];
         i += 1;
     }
-    assert!(shares < MEMORY_PIECES, "some is left to the allocator");
+    assert!(4 * shares <= 3 * MEMORY_PIECES, "enough is left to the allocator");
     assert!(BATCH_MAX <= u32::MAX as usize);
     assert!(LATENESS_DEFAULT.0 <= LATENESS_MAX.0);
     assert!(WINDOW_MAX.0 + LATENESS_MAX.0 <= IDLE_MAX.0, "an entity outlives its windows");

@@ -32,7 +32,7 @@ const fn few() -> EngineConfig {
 }
 
 const fn small() -> EngineConfig {
-    EngineConfig { entities_max: 1 << 20, memory_max: 7 << 19, ..few() }
+    EngineConfig { entities_max: 1 << 20, memory_max: 9 << 19, ..few() }
 }
 
 fn config() -> EngineConfig {

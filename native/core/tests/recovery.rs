@@ -14,7 +14,7 @@ const ROWS: usize = 6_000;
 
 /// Seeds of odd number are bounded by entities, the others by bytes.
 fn config(seed: u64) -> EngineConfig {
-    let (entities_max, memory_max) = if seed % 2 == 1 { (128, 0) } else { (1 << 20, 7 << 19) };
+    let (entities_max, memory_max) = if seed % 2 == 1 { (128, 0) } else { (1 << 20, 9 << 19) };
     EngineConfig { lateness: DurationMicros(HOUR), entities_max, memory_max, minor_digits: 2 }
 }
 

@@ -29,8 +29,7 @@ const _: () = {
 
 /// Capacities grow through these steps; the last one leaves room to slide above the exact bound. Even, so that
 /// the 16-bit column fills whole words.
-const CAPACITIES: [u16; 24] =
-    [2, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 288, 352, 432, 580];
+const CAPACITIES: [u16; 19] = [2, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 288, 432, 580];
 
 // The largest block suits a full log: its events, one more, and an eighth to spare.
 const _: () = {
@@ -225,8 +224,7 @@ impl<P: Plan> EventBlock<P> {
     }
 
     /// Makes room at the end: slides the events back to the front of the block, or moves them to a block
-    /// of the capacity that suits their number. A block whose entity has calmed down shrinks: events come and go
-    /// all the time, and blocks that only grew would keep the room of their busiest month.
+    /// of the capacity that suits their number. A block whose entity has calmed down shrinks.
     #[cold]
     fn make_room(&mut self) {
         let (start, end, len, capacity) =
@@ -235,7 +233,7 @@ impl<P: Plan> EventBlock<P> {
         let needed = len + 1 + len / 8;
         let suited = CAPACITIES.iter().map(|&each| each as usize).find(|&each| each >= needed);
         let suited = suited.expect("a log spills to panes before it outgrows the largest block");
-        if suited <= capacity && 4 * suited > 3 * capacity {
+        if suited <= capacity && 2 * suited > capacity {
             for column in 0..Self::COLUMNS {
                 self.words[column * capacity..][..capacity].copy_within(start..end, 0);
             }
