@@ -23,8 +23,11 @@ from small_history import small_history
 from wire_messages import transaction_bytes
 
 from fraudengine.bundle import Bundle
+from fraudengine.config import load
+from fraudengine.datasets.synthetic import SyntheticConfig, generate
 from fraudengine.errors import ConfigError
 from fraudengine.serving import ScoringServer
+from fraudengine.serving.server import engine_of
 from fraudengine.training import BoosterOptions, ForestOptions
 from fraudengine.wire.decision_pb2 import Decision
 from fraudengine.wire.scoring_pb2 import (
@@ -271,3 +274,12 @@ class _HeldOpen:
 
     def __exit__(self, *_error: object) -> None:
         self._requests.put(None)
+
+
+def test_the_service_keeps_to_the_bound_on_memory(bundle: Path) -> None:
+    least = 128 << 20
+    engine = engine_of(load(flags={"engine.memory_max_bytes": least}), Bundle.load(bundle))
+    engine.process(generate(SyntheticConfig(customers=200_000, merchants=5_000, days=2)))
+    tables = engine.stats()["tables"].values()
+    assert sum(table["bytes"] for table in tables) <= least
+    assert sum(table["evicted"] for table in tables) > 1_000

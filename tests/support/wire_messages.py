@@ -1,25 +1,22 @@
 """The messages of `proto/fraudengine/v1` as Python classes, and topics read and written with them.
 
-Compiled from the definition itself, so that the native encoders and decoders meet an independent reading.
+They are those of `fraudengine.wire`, which a test holds equal to the definition: the native encoders and
+decoders meet an independent reading.
 """
 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import polars as pl
 from confluent_kafka import Consumer, Producer, TopicPartition
-from google.protobuf import descriptor_pool, message_factory
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from grpc_tools import protoc
 
 from fraudengine.schema import CHANNELS, COLUMNS
+from fraudengine.wire import label_pb2, log_pb2, transaction_pb2
 
 __all__ = [
     "by_source",
@@ -33,33 +30,16 @@ __all__ = [
     "valid_records",
 ]
 
-ROOT = Path(__file__).resolve().parents[2]
+_MODULES = (transaction_pb2, label_pb2, log_pb2)
 
 
 @cache
 def message(name: str) -> Any:
     """Return the class of a message, for example `DecisionRecord`."""
-    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"fraudengine.v1.{name}"))
-
-
-@cache
-def _pool() -> descriptor_pool.DescriptorPool:
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "set.binpb"
-        sources = sorted(str(path) for path in (ROOT / "proto").rglob("*.proto"))
-        code = protoc.main(["protoc", f"-I{ROOT / 'proto'}", f"--descriptor_set_out={out}", *sources])
-        assert code == 0
-        pool = descriptor_pool.DescriptorPool()
-        for file in FileDescriptorSet.FromString(out.read_bytes()).file:
-            pool.Add(file)
-        return pool
+    return next(getattr(module, name) for module in _MODULES if hasattr(module, name))
 
 
 _TRANSACTION = [column for column in COLUMNS if not column.label]
-
-
-def _micros(value: object) -> object:
-    return value
 
 
 def _rows(frame: pl.DataFrame) -> Iterator[dict[str, Any]]:

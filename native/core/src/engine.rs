@@ -163,14 +163,15 @@ impl Engine {
     pub fn new(config: EngineConfig) -> Self {
         let config =
             EngineConfig { lateness: config.lateness.clamp(DurationMicros(0), LATENESS_MAX), ..config };
-        let (max, bytes) = (config.entities_max, bytes_of_tables(config.memory_max));
+        let max = config.entities_max;
+        let [customers, cards, devices, merchants, ips] = bytes_of_tables(config.memory_max);
         Self {
             config,
-            customers: Table::new(max, bytes[EntityKind::Customer as usize]),
-            cards: Table::new(max, bytes[EntityKind::Card as usize]),
-            devices: Table::new(max, bytes[EntityKind::Device as usize]),
-            merchants: Table::new(max, bytes[EntityKind::Merchant as usize]),
-            ips: Table::new(max, bytes[EntityKind::Ip as usize]),
+            customers: Table::new(max, customers),
+            cards: Table::new(max, cards),
+            devices: Table::new(max, devices),
+            merchants: Table::new(max, merchants),
+            ips: Table::new(max, ips),
             watermark: EventTimeMicros(i64::MIN),
             counters: Counters::default(),
             pending: PendingLabels::default(),
@@ -179,12 +180,12 @@ impl Engine {
 
     /// Changes how much the tables may hold (see [`EngineConfig`]); what is above it is evicted and counted.
     pub fn rebound(&mut self, entities_max: usize, memory_max: usize) {
-        let bytes = bytes_of_tables(memory_max);
-        self.customers.rebound(entities_max, bytes[EntityKind::Customer as usize]);
-        self.cards.rebound(entities_max, bytes[EntityKind::Card as usize]);
-        self.devices.rebound(entities_max, bytes[EntityKind::Device as usize]);
-        self.merchants.rebound(entities_max, bytes[EntityKind::Merchant as usize]);
-        self.ips.rebound(entities_max, bytes[EntityKind::Ip as usize]);
+        let [customers, cards, devices, merchants, ips] = bytes_of_tables(memory_max);
+        self.customers.rebound(entities_max, customers);
+        self.cards.rebound(entities_max, cards);
+        self.devices.rebound(entities_max, devices);
+        self.merchants.rebound(entities_max, merchants);
+        self.ips.rebound(entities_max, ips);
         (self.config.entities_max, self.config.memory_max) = (entities_max, memory_max);
     }
 

@@ -14,8 +14,8 @@ use fraudengine_core::workers::Workers;
 use fraudengine_core::{Batch, Engine, Model, Output};
 
 use crate::limits::MESSAGE_BYTES_MAX;
-use crate::payload::encode::{self, Reason};
-use crate::payload::record::REASONS_MAX;
+use crate::payload::encode;
+use crate::payload::reasons::FeatureNames;
 use crate::payload::{Fault, protobuf};
 
 /// Numbers of `DegradedReason` in `decision.proto`, beside the bits that say so.
@@ -58,7 +58,7 @@ pub struct Answers {
     by_id: HashMap<u64, Vec<u8>>,
     order: VecDeque<u64>,
     most: usize,
-    names: Vec<&'static str>,
+    names: FeatureNames,
     ahead_micros_max: i64,
 }
 
@@ -73,8 +73,7 @@ enum Place {
 impl Answers {
     /// None yet; keeps at most `most`, and refuses event times further ahead of the clock than given.
     pub fn new(most: usize, ahead_micros_max: i64) -> Self {
-        let mut names: Vec<&'static str> = catalogue::all().map(|feature| feature.name).collect();
-        names.push("anomaly");
+        let names = FeatureNames::default();
         Self { by_id: HashMap::new(), order: VecDeque::new(), most, names, ahead_micros_max }
     }
 
@@ -169,17 +168,9 @@ impl Answers {
         let output = &*decider.output;
         let mut flagged = output.reasons.iter().peekable();
         let encode_one = |(at, row): (usize, &Transaction)| {
-            let mut reasons = [Reason { feature: "", value: 0.0, contribution: 0.0 }; REASONS_MAX];
-            let mut count = 0;
-            if let Some(of_row) = flagged.next_if(|each| each.row as usize == at) {
-                let values = &output.features[at * catalogue::WIDTH..(at + 1) * catalogue::WIDTH];
-                for (slot, reason) in reasons.iter_mut().zip(&of_row.reasons) {
-                    let feature = usize::from(reason.feature);
-                    let value = values.get(feature).copied().unwrap_or(output.anomaly[at]);
-                    *slot = Reason { feature: self.names[feature], value, contribution: reason.contribution };
-                    count += 1;
-                }
-            }
+            let found = flagged.next_if(|each| each.row as usize == at).map_or(&[][..], |each| &each.reasons);
+            let values = &output.features[at * catalogue::WIDTH..(at + 1) * catalogue::WIDTH];
+            let reasons = self.names.of(found, values, output.anomaly[at]);
             let bits = DEGRADED.iter().filter(|(bit, _)| output.flags[at] & bit != 0).map(|(_, code)| *code);
             let missing = decider.model.is_none().then_some(MODEL_MISSING);
             let degraded: Vec<u8> = bits.chain(missing).collect();
@@ -188,7 +179,7 @@ impl Answers {
                 event_time_micros: row.time.0,
                 score: output.score[at],
                 action: output.action[at],
-                reasons: &reasons[..count],
+                reasons: reasons.as_slice(),
                 degraded_reasons: &degraded,
                 model: decider.model_hash,
                 decided_time_micros: now,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use fraudengine_core::EngineConfig;
+use fraudengine_core::decision::Action;
 use fraudengine_core::event::{CurrencyCode, CurrencyTable, minor_digits};
 use fraudengine_core::units::DurationMicros;
 use serde::Deserialize;
@@ -48,6 +49,22 @@ pub enum FeaturesIn {
     Flagged,
     /// All.
     All,
+}
+
+impl FeaturesIn {
+    /// Whether the record of a decision carries the values.
+    pub fn sent_with(self, action: Action) -> bool {
+        match self {
+            Self::None => false,
+            Self::Flagged => action != Action::Approve,
+            Self::All => true,
+        }
+    }
+
+    /// Whether the values are sent or explain the decision.
+    pub fn needed_for(self, action: Action) -> bool {
+        self == Self::All || action != Action::Approve
+    }
 }
 
 /// The section `[engine]`.

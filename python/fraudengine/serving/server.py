@@ -54,7 +54,7 @@ class ScoringServer:
         serve = settings.serve
         self._drain_seconds = serve.drain_seconds
         self.metrics = Metrics()
-        engine = _engine(settings, bundle)
+        engine = engine_of(settings, bundle)
         scoring = _native.Scoring(
             engine._native,
             bundle_hash=bundle.hash,
@@ -102,12 +102,14 @@ class ScoringServer:
             await self._health.set(name, status)
 
 
-def _engine(settings: Settings, bundle: Bundle) -> Engine:
+def engine_of(settings: Settings, bundle: Bundle) -> Engine:
+    """Return an engine that decides with a bundle, by the settings of the section `[engine]`."""
     told = settings.engine
     return bundle.engine(
         threads=told.threads,
         lateness=timedelta(seconds=told.lateness_seconds),
         entities_max=told.entities_max,
+        memory_max_bytes=told.memory_max_bytes,
         reference_currency=told.reference_currency,
         rates=told.rates,
     )

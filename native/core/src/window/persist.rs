@@ -215,7 +215,10 @@ impl<P: Profile> Table<P> {
         let index = Index::with_words(log2, entities);
         let index =
             index.ok_or(SnapshotError::OutOfRange { what: "size of an index", value: log2.into() })?;
-        read.adopt(index);
+        // Filled in order an index has its smallest size; one that had held more may be larger.
+        if read.index.log2() != log2 {
+            read.adopt(index);
+        }
         read.shrink(None);
         self.slabs[slab] = read;
         Ok(())

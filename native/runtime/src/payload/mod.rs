@@ -11,6 +11,7 @@ mod instant;
 pub mod json;
 mod malformed;
 pub mod protobuf;
+pub mod reasons;
 pub mod record;
 mod scan;
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! What travels between the threads of the stream: a piece of the input, then the same piece decided.
 
 use fraudengine_core::Output;
-use fraudengine_core::decision::Action;
 use fraudengine_core::event::{Label, Transaction};
 use fraudengine_core::feature::catalogue;
 
+use crate::settings::FeaturesIn;
 use crate::wire::DeadLetterReason;
 
 /// Where an accepted transaction came from, and where its bytes are.
@@ -82,16 +82,12 @@ pub struct DecidedChunk {
 }
 
 impl DecidedChunk {
-    /// Takes over the feature values that are sent or explain a decision: those of all rows, or of the rows that were
-    /// not approved. The matrix itself stays with the engine's thread, in its core's cache.
-    pub fn keep(output: &mut Output, matrix: &[f32], all: bool) {
+    /// Takes over the feature values that are sent or explain a decision: those of the rows that
+    /// [`FeaturesIn::needed_for`] names, in their order. The matrix itself stays with the engine's thread, in its core's cache.
+    pub fn keep(output: &mut Output, matrix: &[f32], wanted: FeaturesIn) {
         output.features.clear();
-        if all {
-            output.features.extend_from_slice(matrix);
-            return;
-        }
-        for (row, values) in output.action.iter().zip(matrix.chunks_exact(catalogue::WIDTH)) {
-            if *row != Action::Approve {
+        for (&action, values) in output.action.iter().zip(matrix.chunks_exact(catalogue::WIDTH)) {
+            if wanted.needed_for(action) {
                 output.features.extend_from_slice(values);
             }
         }

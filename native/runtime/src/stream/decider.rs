@@ -20,6 +20,7 @@ use super::model::ModelSlot;
 use super::snapshot_writer::{Begin, ToWriter};
 use super::source::hand_over;
 use crate::metrics::{Metrics, Stage, now_micros};
+use crate::settings::FeaturesIn;
 use crate::stop::Stop;
 
 /// Parts are copied for about this long between two chunks, at least one.
@@ -46,8 +47,8 @@ pub struct Decider {
     pub sources: Vec<i64>,
     /// The model that decides.
     pub model: ModelSlot,
-    /// Whether every decision carries its feature values.
-    pub all_features: bool,
+    /// Which decisions carry their feature values.
+    pub features: FeaturesIn,
     /// Feature values of the chunk being decided.
     pub matrix: Vec<f32>,
     /// Threads that the engine borrows.
@@ -131,7 +132,7 @@ impl Decider {
         std::mem::swap(&mut output.features, &mut self.matrix);
         self.engine.process_batch(batch, running, &*self.workers, &mut output);
         std::mem::swap(&mut output.features, &mut self.matrix);
-        DecidedChunk::keep(&mut output, &self.matrix, self.all_features);
+        DecidedChunk::keep(&mut output, &self.matrix, self.features);
         let time_micros = now_micros();
         for row in &chunk.rows {
             self.advance(row.partition, row.offset);

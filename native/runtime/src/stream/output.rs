@@ -25,7 +25,8 @@ use super::delivery::{ALERTS, DEAD_LETTERS, DECISIONS, Delivery, TOPICS};
 use super::recovery;
 use crate::kafka::{Delivery as Delivered, Producer, Record};
 use crate::metrics::{Metrics, Stage};
-use crate::payload::encode::{self, Reason, Source};
+use crate::payload::encode::{self, Source};
+use crate::payload::reasons::FeatureNames;
 use crate::settings::{FeaturesIn, Settings};
 use crate::stop::Stop;
 
@@ -41,7 +42,7 @@ pub const NO_MODEL: u32 = 8;
 pub struct Encoder {
     features: FeaturesIn,
     catalogue: u64,
-    names: Vec<&'static str>,
+    names: FeatureNames,
     /// Offset of this process's marker in each topic.
     generations: [i64; TOPICS],
     topics: [String; 2],
@@ -75,12 +76,10 @@ impl Encoder {
         generations: [i64; TOPICS],
         letters_sent: HashSet<(bool, i32, i64)>,
     ) -> Self {
-        let mut names: Vec<&'static str> = catalogue::all().map(|feature| feature.name).collect();
-        names.push("anomaly");
         Self {
             features: settings.engine.features,
             catalogue: short_hash(&catalogue::hash()),
-            names,
+            names: FeatureNames::default(),
             generations,
             topics: [settings.kafka.transactions_topic.clone(), settings.kafka.labels_topic.clone()],
             letters_sent,
@@ -96,8 +95,12 @@ impl Encoder {
         let mut reasons = decided.output.reasons.iter().peekable();
         let mut kept = decided.output.features.chunks_exact(catalogue::WIDTH);
         for (at, row) in chunk.rows.iter().enumerate() {
-            let travels = self.features == FeaturesIn::All || decided.output.action[at] != Action::Approve;
-            let values = travels.then(|| kept.next()).flatten().unwrap_or_default();
+            let values = self
+                .features
+                .needed_for(decided.output.action[at])
+                .then(|| kept.next())
+                .flatten()
+                .unwrap_or_default();
             let why = Why { reasons: reasons.next_if(|each| each.row as usize == at), values };
             self.decision(chunk, decided, at, row, &why, self.generations[DECISIONS]);
             self.records.push((DECISIONS, Key::Customer(at), self.bytes.len()));
@@ -122,26 +125,15 @@ impl Encoder {
     ) {
         let DecidedChunk { output, model, time_micros, .. } = decided;
         let Why { reasons, values } = *why;
-        let carries = match self.features {
-            FeaturesIn::None => false,
-            FeaturesIn::Flagged => output.action[at] != Action::Approve,
-            FeaturesIn::All => true,
-        };
-        let mut named = [Reason { feature: "", value: 0.0, contribution: 0.0 }; 8];
-        let mut count = 0;
-        for (slot, reason) in named.iter_mut().zip(reasons.map_or(&[][..], |each| &each.reasons)) {
-            let feature = usize::from(reason.feature);
-            let value = values.get(feature).copied().unwrap_or(output.anomaly[at]);
-            *slot = Reason { feature: self.names[feature], value, contribution: reason.contribution };
-            count += 1;
-        }
+        let found = reasons.map_or(&[][..], |each| &each.reasons);
+        let named = self.names.of(found, values, output.anomaly[at]);
         let no_model = if *model == 0 { NO_MODEL } else { 0 };
         let parts = encode::Decision {
             transaction: Source::Encoded(chunk.message(row)),
             score: output.score[at],
             anomaly: output.anomaly[at],
             action: output.action[at],
-            reasons: &named[..count],
+            reasons: named.as_slice(),
             flags: u32::from(output.flags[at]) | no_model,
             source_partition: row.partition,
             source_offset: row.offset,
@@ -151,7 +143,7 @@ impl Encoder {
             catalogue: self.catalogue,
             generation,
             label_offset: chunk.label_offset,
-            features: if carries { values } else { &[] },
+            features: if self.features.sent_with(output.action[at]) { values } else { &[] },
         };
         encode::decision(&parts, &mut self.bytes);
     }

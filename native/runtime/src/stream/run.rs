@@ -19,7 +19,7 @@ use super::source::Source;
 use crate::kafka::{Producer, Record};
 use crate::limits::CHUNKS_QUEUED_MAX;
 use crate::metrics::Metrics;
-use crate::settings::{FeaturesIn, Settings};
+use crate::settings::Settings;
 use crate::stop::Stop;
 use crate::workers;
 
@@ -122,7 +122,7 @@ impl Run {
             label_offset,
             sources,
             model: model.clone(),
-            all_features: settings.engine.features == FeaturesIn::All,
+            features: settings.engine.features,
             matrix: Vec::new(),
             workers: workers::of(settings.engine.threads).map_err(|_| StreamError::Thread("worker"))?,
             metrics: Arc::clone(metrics),
