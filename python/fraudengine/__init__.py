@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fraudengine._native import __version__
 from fraudengine.engine import Action, Decisions, Engine, Flag
 
-__all__ = ["Action", "Decisions", "Engine", "Flag", "__version__"]
+if TYPE_CHECKING:
+    from fraudengine.client import AsyncClient, Client
+
+__all__ = ["Action", "AsyncClient", "Client", "Decisions", "Engine", "Flag", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    # Only who calls the scoring service pays for gRPC.
+    if name in {"AsyncClient", "Client"}:
+        from fraudengine import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,7 @@ each into one clear line and a non-zero exit code.
 from __future__ import annotations
 
 __all__ = [
+    "AccessDeniedError",
     "BundleError",
     "CompileError",
     "ConfigError",
@@ -15,7 +16,10 @@ __all__ = [
     "InputError",
     "InvalidTransactionError",
     "ModelError",
+    "NoAnswerError",
+    "RefusedError",
     "SchemaError",
+    "ScoringError",
     "ServiceError",
     "SnapshotError",
     "StreamError",
@@ -37,6 +41,53 @@ class SchemaError(InputError):
 
 class InvalidTransactionError(InputError):
     """One record breaks a limit of the transaction schema; the message names row, field and value."""
+
+
+class RefusedError(InvalidTransactionError):
+    """The scoring service, or its client, refused a transaction: nothing of it was counted.
+
+    Attributes
+    ----------
+    field
+        Name of the field at fault, as in `fraudengine.schema`; empty: the message as a whole.
+    code
+        Stable code of the rule that was broken, for example `amount_negative`.
+    """
+
+    def __init__(self, message: str, *, field: str, code: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.code = code
+
+
+class ScoringError(FraudEngineError):
+    """A call to the scoring service failed.
+
+    Attributes
+    ----------
+    status
+        Name of the gRPC status, for example `UNAVAILABLE`.
+    reason
+        Stable reason in capitals that the service gave, for example `RATE_EXCEEDED`; empty: none.
+    retry_seconds
+        When to come again, as the service said it; None: it did not.
+    """
+
+    def __init__(
+        self, message: str, *, status: str, reason: str = "", retry_seconds: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.retry_seconds = retry_seconds
+
+
+class NoAnswerError(ScoringError):
+    """The scoring service gave no decision in time, or cannot be reached; a later call may succeed."""
+
+
+class AccessDeniedError(ScoringError):
+    """The scoring service does not know the caller: the token is missing or wrong."""
 
 
 class ConfigError(FraudEngineError):
