@@ -19,6 +19,7 @@ from fraudengine.cli import (
     inspect,
     model,
     replay,
+    score,
     serve,
     status,
     stream,
@@ -66,7 +67,7 @@ def _root(
 
 _MODULES = (
     *(demo, generate, validate, features, train, compile_command, replay, evaluate, inspect),
-    *(up, config, stream, serve, status, model),
+    *(up, config, stream, serve, score, status, model),
 )
 for module in _MODULES:
     module.register(app)
