@@ -17,6 +17,7 @@ from fraudengine.cli import (
     features,
     generate,
     inspect,
+    loadtest,
     model,
     replay,
     score,
@@ -67,7 +68,7 @@ def _root(
 
 _MODULES = (
     *(demo, generate, validate, features, train, compile_command, replay, evaluate, inspect),
-    *(up, config, stream, serve, score, status, model),
+    *(up, config, stream, serve, score, loadtest, status, model),
 )
 for module in _MODULES:
     module.register(app)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["Line", "bars", "lines"]
+__all__ = ["Line", "bars", "curve", "lines"]
 
 _WIDTH, _HEIGHT = 430, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 14, 44
@@ -85,6 +85,31 @@ def lines(title: str, x_label: str, y_label: str, series: Sequence[Line], *, max
                 f'<circle class="{line.style} dot" cx="{x:.1f}" cy="{y:.1f}" r="3.2"/>' for x, y in inside
             )
     return "".join([*parts, "</svg>"])
+
+
+def curve(
+    title: str,
+    x_label: str,
+    y_label: str,
+    x_ticks: list[str],
+    y_ticks: list[str],
+    points: Sequence[tuple[float, float]],
+) -> str:
+    """Draw one series over axes of any scale.
+
+    Parameters
+    ----------
+    title, x_label, y_label
+        Texts; escaped here.
+    x_ticks, y_ticks
+        At least two labels each, spread evenly over the axis.
+    points
+        Places `(x, y)` as shares of the axes, 0 to 1.
+
+    """
+    parts = _frame(title, x_label, y_label, x_ticks, y_ticks)
+    path = " ".join(f"{_x(x):.1f},{_y(y):.1f}" for x, y in points)
+    return "".join([*parts, f'<polyline class="model" points="{path}"/>', "</svg>"])
 
 
 def bars(
