@@ -101,7 +101,12 @@ COLUMNS: Final = (
     _column("longitude", pl.Float64(), "degrees east, -180 to 180; missing: not known"),
     _column("is_fraud", pl.Int8(), "1 fraud, 0 legitimate; missing: not known", label=True),
     _column("label_known_time", TIME, "when the verdict became known; missing: see the delay", label=True),
-    _column("typology", pl.String(), "kind of fraud, for reports only; missing: not known", label=True),
+    _column(
+        "typology",
+        pl.String(),
+        "kind of fraud, 1 to 128 bytes of UTF-8, for reports only; missing: not known",
+        label=True,
+    ),
 )
 """Every column of a canonical history, in the order of the frame."""
 

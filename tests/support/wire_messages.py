@@ -78,6 +78,8 @@ def label_bytes(frame: pl.DataFrame) -> Iterator[bytes]:
     for row in _rows(known):
         told = {column.proto_name: row[column.name] for column in same if row[column.name] is not None}
         told["is_fraud"] = 2 if row["is_fraud"] == 1 else 1
+        if row.get("typology") is not None:
+            told["typology"] = row["typology"]
         yield make(label_known_time_micros=row["label_known_time"], **told).SerializeToString()
 
 

@@ -1,9 +1,11 @@
-"""The engine's bound in bytes, from Python: kept, refused where it is too small, changed with a snapshot."""
+"""The engine from Python: its bound in bytes, and which labels it takes."""
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
+from fraudengine import features
 from fraudengine.config import load
 from fraudengine.datasets.synthetic import SyntheticConfig, generate
 from fraudengine.engine import Engine
@@ -42,3 +44,18 @@ def test_a_bound_too_small_for_one_customer_a_slab_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"engine.memory_max_bytes.*1000000.*134,217,728"):
         load(flags={"engine.memory_max_bytes": 1_000_000})
     assert load(flags={"engine.memory_max_bytes": 0}).engine.memory_max_bytes == 0
+
+
+def test_the_kind_of_fraud_is_checked_and_teaches_nothing() -> None:
+    history = generate(SyntheticConfig(customers=200, days=10, fraud_rate=0.05))
+    labels = features.labels_of(history)
+    assert labels is not None
+    named = Engine().process(history, labels)
+    unnamed = Engine().process(history, labels.drop("typology"))
+    assert named.rejected_labels == []
+    assert (named.flags == unnamed.flags).all()
+    wrong = labels.with_columns(typology=pl.lit("x" * 129))[:3]
+    rejected = Engine().process(history, wrong).rejected_labels
+    assert [(each.row, each.field, each.code) for each in rejected] == [
+        (row, "typology", "too_long") for row in range(3)
+    ]

@@ -152,11 +152,12 @@ impl TransactionColumns {
     }
 }
 
-/// The label columns of one record batch: a transaction's columns, `known_time` and `is_fraud`.
+/// The label columns of one record batch: a transaction's columns, `known_time`, `is_fraud` and `typology`.
 pub struct LabelColumns {
     transaction: TransactionColumns,
     known_time: Numbers<TimestampMicrosecondType>,
     is_fraud: Numbers<Int8Type>,
+    typology: Option<Text>,
 }
 
 impl LabelColumns {
@@ -168,6 +169,7 @@ impl LabelColumns {
             known_time: times(batch, "known_time")?.ok_or_else(|| missing("known_time"))?,
             is_fraud: numbers(batch, "is_fraud", "int8", |found| *found == DataType::Int8)?
                 .ok_or_else(|| missing("is_fraud"))?,
+            typology: text(batch, "typology")?,
         })
     }
 
@@ -177,6 +179,7 @@ impl LabelColumns {
             transaction: self.transaction.row(row),
             known_time_micros: self.known_time.get(row),
             is_fraud: self.is_fraud.get(row)? != 0,
+            typology: self.typology.as_ref().and_then(|column| column.get(row)),
         })
     }
 }

@@ -34,6 +34,7 @@ pub fn payload_protobuf(bytes: &[u8]) {
         let bare = message(Format::Protobuf, bytes).expect("decoded");
         let theirs = wire::Label::decode(bare).expect("prost accepts what we accept");
         assert_eq!(label.is_fraud, theirs.is_fraud == 2);
+        assert_eq!(label.typology, theirs.typology.as_deref());
     }
 }
 

@@ -34,6 +34,8 @@ pub struct RawLabel<'a> {
     pub known_time_micros: Option<i64>,
     /// The verdict.
     pub is_fraud: bool,
+    /// Kind of fraud; it is checked and reported on, never learnt from.
+    pub typology: Option<&'a str>,
 }
 
 /// Checks every field of a transaction against the limits of the schema.
@@ -70,6 +72,7 @@ pub fn check_label(raw: &RawLabel<'_>, currencies: &CurrencyTable) -> Result<Lab
     }
     let amount = check_amount(transaction.amount_minor, transaction.currency, currencies)?;
     let entities = check_entities(transaction)?;
+    check_text(raw.typology, Field::Typology)?;
     Ok(Label { id, event_time, known_time, is_fraud: raw.is_fraud, amount, entities })
 }
 
@@ -88,6 +91,11 @@ fn required_key(value: Option<&str>, field: Field) -> Result<EntityKey, Violatio
 }
 
 fn optional_key(value: Option<&str>, field: Field) -> Result<Option<EntityKey>, Violation> {
+    Ok(check_text(value, field)?.map(EntityKey::of))
+}
+
+#[inline]
+fn check_text(value: Option<&str>, field: Field) -> Result<Option<&[u8]>, Violation> {
     let Some(text) = value else { return Ok(None) };
     let bytes = text.as_bytes();
     if bytes.is_empty() {
@@ -99,10 +107,10 @@ fn optional_key(value: Option<&str>, field: Field) -> Result<Option<EntityKey>, 
     if has_control(bytes) {
         return Err(Violation::ControlCharacter(field));
     }
-    if matches!(field, Field::CardId) && is_card_number(bytes) {
+    if matches!(field, Field::CardId | Field::Typology) && is_card_number(bytes) {
         return Err(Violation::CardNumber(field));
     }
-    Ok(Some(EntityKey::of(bytes)))
+    Ok(Some(bytes))
 }
 
 /// Whether some byte is an ASCII control character, eight bytes at a time: every id of every row comes here.

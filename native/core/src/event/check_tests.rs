@@ -94,11 +94,40 @@ fn a_card_number_is_refused_without_being_repeated() {
 
 #[test]
 fn a_label_cannot_be_known_before_its_transaction() {
-    let raw =
-        RawLabel { transaction: valid(), known_time_micros: Some(1_500_000_000_000_000), is_fraud: true };
+    let raw = RawLabel {
+        transaction: valid(),
+        known_time_micros: Some(1_500_000_000_000_000),
+        is_fraud: true,
+        typology: None,
+    };
     assert_eq!(check_label(&raw, &euro()).unwrap_err().code(), "known_before_event");
     let raw = RawLabel { known_time_micros: Some(1_600_000_000_000_000), ..raw };
     assert!(check_label(&raw, &euro()).unwrap().is_fraud);
+}
+
+#[test]
+fn the_kind_of_fraud_keeps_the_rules_of_a_text_and_is_not_learnt_from() {
+    let raw = RawLabel {
+        transaction: valid(),
+        known_time_micros: Some(1_600_000_000_000_000),
+        is_fraud: true,
+        typology: None,
+    };
+    let without = check_label(&raw, &euro()).unwrap();
+    let check = |typology: &str| check_label(&RawLabel { typology: Some(typology), ..raw }, &euro());
+    for typology in ["account_takeover", "\u{e9}", &"x".repeat(128)] {
+        assert_eq!(check(typology).unwrap(), without, "{typology}");
+    }
+    for (typology, code) in [
+        ("", "empty"),
+        (&*"x".repeat(129), "too_long"),
+        ("a\tb", "control_character"),
+        ("4111 1111 1111 1111", "card_number"),
+    ] {
+        let violation = check(typology).unwrap_err();
+        assert_eq!((violation.field(), violation.code()), (Field::Typology, code), "{violation}");
+        assert!(!violation.to_string().contains("4111"), "{violation}");
+    }
 }
 
 proptest! {

@@ -21,6 +21,7 @@ pub enum Field {
     Latitude,
     Longitude,
     KnownTime,
+    Typology,
 }
 
 impl Field {
@@ -42,6 +43,7 @@ impl Field {
             Self::Latitude => "latitude",
             Self::Longitude => "longitude",
             Self::KnownTime => "known_time",
+            Self::Typology => "typology",
         }
     }
 }

@@ -165,7 +165,7 @@ impl<'a> Feed<'a> {
         let settings = self.settings;
         self.block.push(Kind::Label, self.texts.customer().as_bytes(), |out| {
             frame(settings, out);
-            record::label(settings.format, &raw, row.typology, out);
+            record::label(settings.format, &raw, out);
         });
         self.hand_over_if_full()
     }

@@ -77,6 +77,7 @@ impl Texts {
             transaction: self.transaction(row),
             known_time_micros: Some(row.known),
             is_fraud: row.label,
+            typology: (row.typology != Typology::Genuine).then(|| Typology::NAMES[row.typology as usize]),
         }
     }
 }
@@ -99,16 +100,15 @@ pub fn transaction(format: Format, raw: &RawTransaction<'_>, out: &mut Vec<u8>) 
 }
 
 /// Appends the label of a row to `out`.
-pub fn label(format: Format, raw: &RawLabel<'_>, typology: Typology, out: &mut Vec<u8>) {
-    let typology = (typology != Typology::Genuine).then(|| Typology::NAMES[typology as usize]);
+pub fn label(format: Format, raw: &RawLabel<'_>, out: &mut Vec<u8>) {
     match format {
-        Format::Protobuf => encode::label(raw, typology, out),
+        Format::Protobuf => encode::label(raw, out),
         Format::Json => {
             out.push(b'{');
             json_keys(&raw.transaction, out);
             json_number("is_fraud", Some(u8::from(raw.is_fraud)), out);
             json_number("label_known_time", raw.known_time_micros, out);
-            json_text("typology", typology, out);
+            json_text("typology", raw.typology, out);
             close(out);
         }
     }
@@ -172,11 +172,13 @@ mod tests {
                 let read = decode_transaction(format, &bytes, &mut scratch).unwrap();
                 assert_eq!(format!("{read:?}"), format!("{raw:?}"));
                 bytes.clear();
-                label(format, &known, row.typology, &mut bytes);
+                label(format, &known, &mut bytes);
                 let read = decode_label(format, &bytes, &mut scratch).unwrap();
                 assert_eq!(read.transaction.merchant_id, raw.merchant_id);
                 assert_eq!(read.transaction.amount_minor, Some(row.amount));
                 assert_eq!((read.known_time_micros, read.is_fraud), (Some(row.known), row.label));
+                assert_eq!(read.typology, known.typology);
+                assert_eq!(read.typology.is_some(), row.typology != Typology::Genuine);
             }
         }
     }

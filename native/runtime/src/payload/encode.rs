@@ -112,11 +112,11 @@ pub fn transaction(raw: &RawTransaction<'_>, out: &mut Vec<u8>) {
 }
 
 /// Appends a `Label`, with the kind of fraud where it is known.
-pub fn label(raw: &RawLabel<'_>, typology: Option<&str>, out: &mut Vec<u8>) {
+pub fn label(raw: &RawLabel<'_>, out: &mut Vec<u8>) {
     shared_fields(&raw.transaction, out);
     int64(10, if raw.is_fraud { 2 } else { 1 }, out);
     int64_unless_zero(11, raw.known_time_micros.unwrap_or_default(), out);
-    optional_text(12, typology, out);
+    optional_text(12, raw.typology, out);
 }
 
 /// Appends a `DecisionRecord`.

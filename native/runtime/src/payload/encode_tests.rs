@@ -31,7 +31,7 @@ proptest! {
         let written = wire::Transaction { channel: wire.channel.filter(|&code| code != 0), ..wire.clone() };
         prop_assert_eq!(&out, &written.encode_to_vec());
         out.clear();
-        label(&RawLabel { transaction: raw, known_time_micros: Some(known), is_fraud: fraud }, typology.as_deref(), &mut out);
+        label(&RawLabel { transaction: raw, known_time_micros: Some(known), is_fraud: fraud, typology: typology.as_deref() }, &mut out);
         prop_assert_eq!(&out, &wire_of::label(&wire, fraud, known, typology).encode_to_vec());
     }
 

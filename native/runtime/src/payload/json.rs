@@ -6,7 +6,7 @@
 //!   so a row of a history can be sent as a transaction, and its label columns are not looked at.
 //! * One of our keys twice is refused: two readers of such a record could see two different amounts.
 //! * `NaN`, `1e400`, `12.0` or `"12"` as an amount are refused with field and value; nothing is coerced.
-//! * A label needs `is_fraud` (0, 1, true or false) and carries `label_known_time`.
+//! * A label needs `is_fraud` (0, 1, true or false) and carries `label_known_time`, and `typology` where it is known.
 
 use fraudengine_core::event::{RawLabel, RawTransaction};
 
@@ -22,7 +22,7 @@ enum Record {
 }
 
 /// The text fields, by their place in [`Fields::texts`].
-const TEXTS: [&str; 9] = [
+const TEXTS: [&str; 10] = [
     "transaction_id",
     "customer_id",
     "card_id",
@@ -32,7 +32,9 @@ const TEXTS: [&str; 9] = [
     "currency",
     "channel",
     "country",
+    "typology",
 ];
+const TYPOLOGY: u8 = 9;
 
 /// A field of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +68,7 @@ impl Key {
             "merchant_category" if !label => Self::Category,
             "latitude" if !label => Self::Latitude,
             "longitude" if !label => Self::Longitude,
+            "typology" if label => Self::Text(TYPOLOGY),
             "is_fraud" if label => Self::IsFraud,
             "label_known_time" | "label_known_time_micros" if label => Self::KnownTime,
             _ => return None,
@@ -75,13 +78,13 @@ impl Key {
     const fn bit(self) -> u32 {
         match self {
             Self::Text(at) => 1 << at,
-            Self::EventTime => 1 << 9,
-            Self::Amount => 1 << 10,
-            Self::Category => 1 << 11,
-            Self::Latitude => 1 << 12,
-            Self::Longitude => 1 << 13,
-            Self::IsFraud => 1 << 14,
-            Self::KnownTime => 1 << 15,
+            Self::EventTime => 1 << 10,
+            Self::Amount => 1 << 11,
+            Self::Category => 1 << 12,
+            Self::Latitude => 1 << 13,
+            Self::Longitude => 1 << 14,
+            Self::IsFraud => 1 << 15,
+            Self::KnownTime => 1 << 16,
         }
     }
 
@@ -129,6 +132,7 @@ pub fn label<'a>(message: &'a [u8], scratch: &'a mut Scratch) -> Result<RawLabel
     Ok(RawLabel {
         is_fraud: fields.is_fraud.ok_or_else(missing)?,
         known_time_micros: fields.known_time,
+        typology: fields.text(usize::from(TYPOLOGY), text, &scratch.text),
         transaction: fields.transaction(text, &scratch.text),
     })
 }
@@ -235,13 +239,16 @@ impl Fields {
         Ok(())
     }
 
+    #[inline]
+    fn text<'a>(&self, at: usize, message: &'a str, scratch: &'a str) -> Option<&'a str> {
+        self.texts[at].map(|span| match span {
+            Span::Message(from, to) => &message[from..to],
+            Span::Scratch(from, to) => &scratch[from..to],
+        })
+    }
+
     fn transaction<'a>(&self, message: &'a str, scratch: &'a str) -> RawTransaction<'a> {
-        let text = |at: usize| {
-            self.texts[at].map(|span| match span {
-                Span::Message(from, to) => &message[from..to],
-                Span::Scratch(from, to) => &scratch[from..to],
-            })
-        };
+        let text = |at: usize| self.text(at, message, scratch);
         RawTransaction {
             transaction_id: text(0),
             event_time_micros: self.event_time,

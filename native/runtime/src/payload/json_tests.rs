@@ -153,15 +153,16 @@ fn refusals_name_field_and_value() {
 #[test]
 fn labels_need_a_verdict() {
     let mut scratch = Scratch::default();
-    let text = br#"{"transaction_id":"t","is_fraud":true,"label_known_time":"1970-01-01T00:00:01Z","typology":"x","country":7}"#;
+    let text = br#"{"transaction_id":"t","is_fraud":true,"label_known_time":"1970-01-01T00:00:01Z","typology":"m\u0075le","country":7}"#;
     let read = label(text, &mut scratch).unwrap();
     assert_eq!((read.is_fraud, read.known_time_micros), (true, Some(1_000_000)));
     assert_eq!((read.transaction.transaction_id, read.transaction.country), (Some("t"), None));
+    assert_eq!(read.typology, Some("mule"));
     for (value, is_fraud) in [("1", true), ("0", false), ("false", false)] {
         let text = format!(r#"{{"is_fraud":{value},"label_known_time_micros":5}}"#);
         let mut scratch = Scratch::default();
         let read = label(text.as_bytes(), &mut scratch).unwrap();
-        assert_eq!((read.is_fraud, read.known_time_micros), (is_fraud, Some(5)));
+        assert_eq!((read.is_fraud, read.known_time_micros, read.typology), (is_fraud, Some(5), None));
     }
     for (value, fault) in
         [("2", Fault::NotVerdict), ("\"1\"", Fault::NotVerdict), ("null", Fault::VerdictMissing)]
@@ -169,6 +170,13 @@ fn labels_need_a_verdict() {
         let text = format!(r#"{{"is_fraud":{value}}}"#);
         assert_eq!(label(text.as_bytes(), &mut Scratch::default()).unwrap_err().fault, fault);
     }
+    let twice = br#"{"is_fraud":1,"typology":"a","typology":"b"}"#;
+    assert_eq!(label(twice, &mut Scratch::default()).unwrap_err().fault, Fault::Duplicate);
+    let number = br#"{"is_fraud":1,"typology":7}"#;
+    assert_eq!(label(number, &mut Scratch::default()).unwrap_err().fault, Fault::NotText);
+    // A row of a history may be sent as a transaction: its label columns are not looked at.
+    let row = br#"{"transaction_id":"t","typology":7,"typology":8}"#;
+    assert_eq!(transaction(row, &mut Scratch::default()).unwrap().transaction_id, Some("t"));
 }
 
 #[test]

@@ -129,11 +129,12 @@ pub fn label(message: &[u8]) -> Result<RawLabel<'_>, Malformed> {
     let mut raw = RawTransaction::default();
     let mut verdict = 0_i32;
     let mut known = 0_i64;
+    let mut typology = None;
     while let Some(found) = cursor.key().map_err(|fault| cursor.fault(fault, &[], 0))? {
         let read = match found {
             VERDICT => cursor.varint().map(|value| verdict = value as i32),
             KNOWN_TIME => cursor.varint().map(|value| known = value as i64),
-            TYPOLOGY => cursor.text().map(|_| ()),
+            TYPOLOGY => cursor.text().map(|text| typology = Some(text)),
             _ => cursor.shared_field(found, &mut raw, LABEL_FIELDS.len() as u32),
         };
         read.map_err(|fault| cursor.fault(fault, &LABEL_FIELDS, found >> 3))?;
@@ -145,7 +146,8 @@ pub fn label(message: &[u8]) -> Result<RawLabel<'_>, Malformed> {
         2 => true,
         other => return Err(refused(Fault::NotVerdict).showing(&other.to_string())),
     };
-    Ok(RawLabel { transaction: present(raw), known_time_micros: (known != 0).then_some(known), is_fraud })
+    let known_time_micros = (known != 0).then_some(known);
+    Ok(RawLabel { transaction: present(raw), known_time_micros, is_fraud, typology })
 }
 
 /// Defaults of fields without explicit presence read as absent.

@@ -57,6 +57,7 @@ fn agree(bytes: &[u8]) {
             assert_eq!(ours.transaction.transaction_id.unwrap_or_default(), theirs.transaction_id);
             assert_eq!(ours.known_time_micros.unwrap_or_default(), theirs.label_known_time_micros);
             assert_eq!(ours.is_fraud, theirs.is_fraud == 2);
+            assert_eq!(ours.typology, theirs.typology.as_deref());
         }
         (Err(_), Err(_)) => {}
         (Err(fault), Ok(theirs)) => {
@@ -86,13 +87,14 @@ proptest! {
     }
 
     #[test]
-    fn labels_read_as_prost_reads_them(wire in any_transaction(), fraud in any::<bool>(), known in any::<i64>()) {
-        let theirs = wire_of::label(&wire, fraud, known, Some("mule".to_owned()));
+    fn labels_read_as_prost_reads_them(wire in any_transaction(), fraud in any::<bool>(), known in any::<i64>(), typology in proptest::option::of(".{0,20}")) {
+        let theirs = wire_of::label(&wire, fraud, known, typology.clone());
         let bytes = theirs.encode_to_vec();
         let ours = label(&bytes).unwrap();
         let keys = wire::Transaction { channel: None, merchant_category: None, country: None, latitude: None, longitude: None, ..wire.clone() };
         prop_assert_eq!(comparable(&ours.transaction), comparable(&wire_of::raw(&keys)));
         prop_assert_eq!((ours.is_fraud, ours.known_time_micros.unwrap_or_default()), (fraud, known));
+        prop_assert_eq!(ours.typology, typology.as_deref());
     }
 
     #[test]

@@ -28,9 +28,10 @@ impl Migration {
 }
 
 /// All of them, in order.
-pub const MIGRATIONS: [Migration; 2] = [
+pub const MIGRATIONS: [Migration; 3] = [
     Migration { version: 1, name: "tables", sql: include_str!("../../migrations/0001_tables.sql") },
     Migration { version: 2, name: "names", sql: include_str!("../../migrations/0002_names.sql") },
+    Migration { version: 3, name: "typology", sql: include_str!("../../migrations/0003_typology.sql") },
 ];
 
 /// Any number will do, as long as every version of the program takes the same.

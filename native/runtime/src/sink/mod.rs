@@ -29,6 +29,7 @@ use std::thread::JoinHandle;
 
 use crate::kafka::KafkaSettings;
 use crate::stop::Stop;
+use fraudengine_core::event::CurrencyTable;
 use status::Shared;
 use worker::{Writer, run};
 
@@ -74,16 +75,19 @@ impl SinkHandle {
     }
 }
 
-/// Starts the writers to Postgres: one of decisions and alerts, one of labels.
+/// Starts the writers to Postgres: one of decisions and alerts, one of labels, which takes what an engine with these
+/// currencies takes.
 pub fn spawn_postgres(
     settings: &PostgresSettings,
     kafka: &KafkaSettings,
+    currencies: CurrencyTable,
     stop: &Stop,
 ) -> io::Result<SinkHandle> {
     let mut handle = SinkHandle { threads: Vec::new(), shared: Vec::new() };
     let decisions = postgres::DecisionWriter::new(settings, &kafka.decisions_topic);
     handle.spawn("postgres", &kafka.decisions_topic, decisions, kafka, stop)?;
-    let labels = postgres_labels::LabelWriter::new(settings, &kafka.labels_topic, kafka.labels_format);
+    let format = kafka.labels_format;
+    let labels = postgres_labels::LabelWriter::new(settings, &kafka.labels_topic, format, currencies);
     handle.spawn("postgres-labels", &kafka.labels_topic, labels, kafka, stop)?;
     Ok(handle)
 }

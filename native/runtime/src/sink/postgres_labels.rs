@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fraudengine_core::event::{CurrencyTable, check_label};
 use tokio_postgres::{Client, Statement};
 
 use super::copy::CopyBuffer;
@@ -32,6 +33,7 @@ pub(super) struct LabelWriter {
     settings: PostgresSettings,
     topic: String,
     format: Format,
+    currencies: CurrencyTable,
     connection: Option<Connection>,
     rows: CopyBuffer,
     counts: Counts,
@@ -39,11 +41,17 @@ pub(super) struct LabelWriter {
 }
 
 impl LabelWriter {
-    pub(super) fn new(settings: &PostgresSettings, topic: &str, format: Format) -> Self {
+    pub(super) fn new(
+        settings: &PostgresSettings,
+        topic: &str,
+        format: Format,
+        currencies: CurrencyTable,
+    ) -> Self {
         Self {
             settings: settings.clone(),
             topic: topic.to_owned(),
             format,
+            currencies,
             connection: None,
             rows: CopyBuffer::default(),
             counts: Counts::default(),
@@ -74,7 +82,7 @@ async fn prepare(client: &mut Client) -> Result<(Statement, Statement, Statement
          ON CONFLICT (transaction_id) DO UPDATE SET event_time = excluded.event_time, \
          customer_id = excluded.customer_id, amount_minor = excluded.amount_minor, \
          currency = excluded.currency, is_fraud = excluded.is_fraud, known_time = excluded.known_time, \
-         label_offset = excluded.label_offset WHERE labels.label_offset < excluded.label_offset"
+         label_offset = excluded.label_offset, typology = excluded.typology WHERE labels.label_offset < excluded.label_offset"
     );
     Ok((prepare(MOVE).await?, prepare(&copy).await?, prepare(&merge).await?))
 }
@@ -103,17 +111,12 @@ impl Writer for LabelWriter {
     }
 
     fn take(&mut self, record: LogRecord<'_>) {
-        let label = decode_label(self.format, record.value, &mut self.scratch);
+        let label = decode_label(self.format, record.value, &mut self.scratch).ok();
         // What the engine refuses is not a label; its dead letter says why.
-        let known = label.ok().and_then(|label| Some((label, label.known_time_micros?)));
-        let Some((label, known)) = known.filter(|(label, _)| {
-            let raw = &label.transaction;
-            raw.transaction_id.is_some() && raw.customer_id.is_some() && raw.event_time_micros.is_some()
-        }) else {
-            self.counts.refused += 1;
-            return;
-        };
-        rows::label(&label.transaction, known, label.is_fraud, record.offset, &mut self.rows);
+        match label.filter(|label| check_label(label, &self.currencies).is_ok()) {
+            Some(label) => rows::label(&label, record.offset, &mut self.rows),
+            None => self.counts.refused += 1,
+        }
     }
 
     fn full(&self) -> bool {

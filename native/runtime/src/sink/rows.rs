@@ -2,7 +2,7 @@
 //!
 //! The order of the columns here is the order of `COLUMNS`; the types are those of `migrations/`.
 
-use fraudengine_core::event::RawTransaction;
+use fraudengine_core::event::{RawLabel, RawTransaction};
 
 use super::copy::CopyBuffer;
 use crate::payload::encode::channel_code;
@@ -22,9 +22,9 @@ pub(super) const ALERT_COLUMNS: &str = "event_time, decided_time, amount_minor, 
 const ALERT_FIELDS: u16 = 19;
 
 /// Columns of `labels`, in the order of [`label`].
-pub(super) const LABEL_COLUMNS: &str =
-    "transaction_id, event_time, customer_id, amount_minor, currency, is_fraud, known_time, label_offset";
-const LABEL_FIELDS: u16 = 8;
+pub(super) const LABEL_COLUMNS: &str = "transaction_id, event_time, customer_id, amount_minor, currency, is_fraud, known_time, label_offset, \
+     typology";
+const LABEL_FIELDS: u16 = 9;
 
 /// Appends the row of a decision.
 pub(super) fn transaction(
@@ -75,22 +75,18 @@ pub(super) fn alert(
 }
 
 /// Appends the row of a label.
-pub(super) fn label(
-    raw: &RawTransaction<'_>,
-    known_time_micros: i64,
-    is_fraud: bool,
-    offset: i64,
-    copy: &mut CopyBuffer,
-) {
+pub(super) fn label(label: &RawLabel<'_>, offset: i64, copy: &mut CopyBuffer) {
+    let raw = &label.transaction;
     copy.row(LABEL_FIELDS);
     copy.text(raw.transaction_id);
     copy.time(raw.event_time_micros.unwrap_or_default());
     copy.text(raw.customer_id);
     copy.int8(raw.amount_minor.unwrap_or_default());
     copy.text(raw.currency);
-    copy.boolean(is_fraud);
-    copy.time(known_time_micros);
+    copy.boolean(label.is_fraud);
+    copy.time(label.known_time_micros.unwrap_or_default());
     copy.int8(offset);
+    copy.text(label.typology);
 }
 
 /// From the arrival of the transaction to its decision; 0 to about 35 minutes, clocks may disagree.

@@ -29,7 +29,8 @@ impl Sinks {
         let stop = Stop::default();
         let mut sinks = Self { stop, handles: Vec::new(), metrics: Arc::clone(metrics) };
         if settings.postgres.enabled {
-            let handle = spawn_postgres(&settings.postgres, &settings.kafka, &sinks.stop);
+            let currencies = settings.engine.currencies()?;
+            let handle = spawn_postgres(&settings.postgres, &settings.kafka, currencies, &sinks.stop);
             sinks.handles.push(Arc::new(handle.map_err(|_| StreamError::Thread("postgres"))?));
         }
         if settings.redis.enabled {

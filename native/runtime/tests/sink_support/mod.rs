@@ -12,6 +12,7 @@ use std::env;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use fraudengine_core::event::{CurrencyCode, CurrencyTable};
 use fraudengine_runtime::kafka::{KafkaSettings, StartFrom};
 use fraudengine_runtime::payload::Format;
 use fraudengine_runtime::sink::{PostgresSettings, RedisSettings, SinkHandle, Status};
@@ -126,7 +127,7 @@ impl Log {
         decision(number, self.generation)
     }
 
-    pub fn label(&mut self, id: &str, is_fraud: bool) {
+    pub fn label(&mut self, id: &str, is_fraud: bool, typology: Option<&str>) {
         let label = Label {
             transaction_id: id.to_owned(),
             event_time_micros: NOON,
@@ -134,6 +135,7 @@ impl Log {
             amount_minor: Some(5),
             is_fraud: if is_fraud { 2 } else { 1 },
             label_known_time_micros: NOON + DAY,
+            typology: typology.map(str::to_owned),
             ..Label::default()
         };
         let topic = self.settings.labels_topic.clone();
@@ -172,6 +174,11 @@ fn create_topics(brokers: &str, names: &[&str]) {
     for created in runtime.block_on(admin.create_topics(&topics, &options)).unwrap() {
         created.unwrap();
     }
+}
+
+/// The currencies of an engine whose reference is the euro.
+pub fn euro() -> CurrencyTable {
+    CurrencyTable::new(CurrencyCode::parse("EUR").unwrap(), Vec::new())
 }
 
 /// Every tenth is reviewed, every twentieth blocked; ids, customers and times follow from the number.
