@@ -190,6 +190,41 @@ def test_a_stream_is_answered_in_its_order(channel: grpc.Channel) -> None:
     ]
 
 
+def test_a_long_stream_is_decided_as_the_engine_does(bundle: Path) -> None:
+    history = small_history(labels=False).head(1_500)
+    expected = Bundle.load(bundle).engine().process(history)
+    messages = [Transaction.FromString(each) for _, each in transaction_bytes(history)]
+    with running(bundle) as server, grpc.insecure_channel(server.address) as channel:
+        requests = (ScoreStreamRequest(transaction=each).SerializeToString() for each in messages)
+        answers = channel.stream_stream(PATH + "ScoreStream")(requests, timeout=TIMEOUT_SECONDS)
+        decisions = [ScoreStreamResponse.FromString(each).result.decision for each in answers]
+    assert [each.transaction_id for each in decisions] == history["transaction_id"].to_list()
+    assert [each.score for each in decisions] == expected.score.tolist()
+
+
+def test_a_stream_whose_caller_goes_frees_its_place(bundle: Path) -> None:
+    with running(bundle, {"serve.calls_max": 1}) as server, grpc.insecure_channel(server.address) as channel:
+        first = ScoreStreamRequest(transaction=transaction("goes")).SerializeToString()
+        with _HeldOpen(first) as requests:
+            answers = channel.stream_stream(PATH + "ScoreStream")(requests, timeout=TIMEOUT_SECONDS)
+            next(answers)
+            answers.cancel()
+            # The service hears of it when it does; until then there is no room.
+            until = time.monotonic() + TIMEOUT_SECONDS
+            while not _answers(channel):
+                assert time.monotonic() < until
+
+
+def _answers(channel: grpc.Channel) -> bool:
+    try:
+        score(channel, transaction("after-it"))
+    except grpc.RpcError as error:
+        if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+            raise
+        return False
+    return True
+
+
 def test_random_bytes_are_refused_and_the_server_goes_on(channel: grpc.Channel) -> None:
     draw = random.Random(7)
     allowed = {grpc.StatusCode.INVALID_ARGUMENT}

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import grpc
 
+from fraudengine.serving.pipeline import pipelined
 from fraudengine.serving.refusals import bad_request, refuse
-from fraudengine.wire.scoring_pb2 import Refusal, ScoreResponse, ScoreResult, ScoreStreamResponse
+from fraudengine.wire.scoring_pb2 import Refusal, ScoreResult
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -82,15 +83,12 @@ class ScoringService:
         self, requests: AsyncIterator[bytes], _context: grpc.aio.ServicerContext
     ) -> AsyncIterator[bytes]:
         """Answer each `ScoreStreamRequest` in turn; it has the shape of a `ScoreRequest`."""
-        async for request in requests:
-            with self._metrics.call("ScoreStream"):
-                answer = await self._decided(request)
-            if isinstance(answer, bytes):
-                result = ScoreResult(decision=ScoreResponse.FromString(answer).decision)
-            else:
-                field, code, message = answer
-                result = ScoreResult(refusal=Refusal(field=field, code=code, message=message))
-            yield ScoreStreamResponse(result=result).SerializeToString()
+        async for answer in pipelined(requests, self._decided_in_stream):
+            yield _stream_response(answer)
+
+    async def _decided_in_stream(self, request: bytes) -> Scored:
+        with self._metrics.call("ScoreStream"):
+            return await self._decided(request)
 
     def _decided(self, request: bytes) -> asyncio.Future[Scored]:
         """Add the request to those that the next turn of the loop decides."""
@@ -120,3 +118,24 @@ class ScoringService:
         self._metrics.refused.labels(code).inc()
         details = [bad_request(field, message)] if field else []
         await refuse(context, grpc.StatusCode.INVALID_ARGUMENT, code.upper(), message, *details)
+
+
+def _stream_response(answer: Scored) -> bytes:
+    if isinstance(answer, bytes):
+        # A `ScoreResponse` has the bytes of a `ScoreResult`: the decision is field 1 of both.
+        result = answer
+    else:
+        field, code, message = answer
+        refusal = Refusal(field=field, code=code, message=message)
+        result = ScoreResult(refusal=refusal).SerializeToString()
+    return b"\x0a" + _length(len(result)) + result
+
+
+def _length(value: int) -> bytes:
+    """Return a length as protobuf has it: seven bits a byte, the lowest first."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
