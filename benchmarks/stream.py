@@ -35,10 +35,12 @@ from confluent_kafka import Consumer, TopicPartition
 from fraudengine import config, services
 from fraudengine.datasets.load import Load, LoadTarget, days_needed, start_load
 from fraudengine.datasets.synthetic import SyntheticConfig, generate
+from fraudengine.services.state import State
 from fraudengine.services.topics import create_topics
 from fraudengine.streaming.client import OperatorClient
 from fraudengine.training import TrainOptions, train
 from machine import facts, save
+from stream_counts import Spent, in_log, in_table
 from stream_peers import python_loop
 
 if TYPE_CHECKING:
@@ -121,6 +123,11 @@ class Bench:
         finally:
             process.terminate()
             process.wait(60)
+
+    def spent(self, pid: int) -> Spent:
+        """Begin to count the processor time of a stream, of this process (the load) and of the services."""
+        programs = {name: each.pid for name, each in State.read(self.folder / "services").processes.items()}
+        return Spent({"stream": pid, "load": os.getpid()}, programs)
 
 
 @contextmanager
@@ -319,16 +326,21 @@ def latency(bench: Bench) -> dict[str, Any]:
 
 def sustained(bench: Bench) -> dict[str, Any]:
     """Everything at once, then count."""
-    import psycopg
-
     arguments = bench.arguments
     settings = bench.topics("sustained")
     tps = arguments.tps[0]
+    load = None
+    if arguments.preload:
+        load = bench.load(settings, tps=0, count=int(tps * arguments.seconds))
+        load.wait(3_600)
     with bench.stream(settings, databases=True) as (client, pid):
-        while client.status()["phase"] != "running":
-            time.sleep(0.05)
-        begin, cpu = time.perf_counter(), cpu_seconds(pid)
-        load = bench.load(settings, tps=tps, seconds=arguments.seconds)
+        spent = bench.spent(pid)
+        begin = time.perf_counter()
+        if load is None:
+            while client.status()["phase"] != "running":
+                time.sleep(0.05)
+            begin = time.perf_counter()
+            load = bench.load(settings, tps=tps, seconds=arguments.seconds)
         while not load.wait(5.0):
             told = client.status()
             sinks = {name: sink["lag"] for name, sink in told["sinks"].items()}
@@ -338,36 +350,31 @@ def sustained(bench: Bench) -> dict[str, Any]:
         while (told := client.status())["delivered"] + told["dead_letters"] < report.transactions:
             time.sleep(0.1)
         decided_seconds = time.perf_counter() - begin
-        while any(sink["lag"] for sink in client.status()["sinks"].values()):
+        while not (sinks := client.status()["sinks"]) or any(sink["lag"] for sink in sinks.values()):
             time.sleep(0.2)
         written_seconds = time.perf_counter() - begin
-        told, used = client.status(), cpu_seconds(pid) - cpu
-    sources = [
-        (fields.get(7, 0), fields.get(8, 0))
-        for fields in (
-            varint_fields(record.value(), {7, 8, 9})
-            for record in read(settings.kafka.brokers, settings.kafka.decisions_topic)
-        )
-        if fields.get(9)
-    ]
-    with psycopg.connect(bench.stack.postgres_url) as connection:
-        rows, distinct = connection.execute(
-            "SELECT count(*), count(DISTINCT transaction_id) FROM transactions"
-        ).fetchone() or (0, 0)
+        told, costs = client.status(), spent.per_record(report.transactions)
+    decided = in_log(BARE, settings.kafka.brokers, settings.kafka.decisions_topic, bench.folder)
+    written = in_table(bench.stack.postgres_url)
+    distinct = int((np.diff(decided) != 0).sum()) + 1
     return {
         "wanted per second": tps,
+        "preloaded": arguments.preload,
         "sent per second": round(report.rate),
         "sent": report.transactions,
         "acknowledged by the broker": report.acked - report.labels,
-        "decided": len(sources),
+        "decided": len(decided),
         "refused": told["dead_letters"],
-        "decided twice": len(sources) - len(set(sources)),
+        "decided twice": len(decided) - distinct,
         "seconds until sent": round(sent_seconds, 1),
         "seconds until decided": round(decided_seconds, 1),
         "seconds until written": round(written_seconds, 1),
-        "rows in postgres": rows,
-        "distinct ids in postgres": distinct,
-        "stream cpu us per transaction": round(used / max(1, len(sources)) * 1e6, 2),
+        "decided per second": round(report.transactions / decided_seconds),
+        "written per second": round(report.transactions / written_seconds),
+        "rows in postgres": len(written),
+        "rows equal the decisions": bool(np.array_equal(decided, written)),
+        "processor us per transaction": costs,
+        "processor us per transaction, all": round(sum(costs.values()), 2),
         "latency p50, p95, p99 at most, ms": [
             # None: beyond the histogram's last bound.
             (micros := told[f"latency_{name}_micros"]) and micros / 1000
@@ -393,6 +400,7 @@ def main() -> None:
         default="fraud",
         help="of what is reported, or of every transaction",
     )
+    parser.add_argument("--preload", action="store_true", help="load the topic before the stream (sustained)")
     parser.add_argument("--databases", action="store_true", help="with PostgreSQL and Redis (latency)")
     parser.add_argument("--no-python", dest="python", action="store_false", help="leave the Python loop out")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "benchmark")

@@ -31,6 +31,7 @@ from fraudengine import services
 from fraudengine.errors import ConfigError
 from fraudengine.settings import (
     DeadLetterSettings,
+    DrillSettings,
     EmbeddedSettings,
     EngineSettings,
     HttpSettings,
@@ -71,6 +72,7 @@ class Settings(BaseSettings):
     engine: EngineSettings
     output: OutputSettings
     dead_letter: DeadLetterSettings
+    drill: DrillSettings
     state: StateSettings
     postgres: PostgresSettings
     redis: RedisSettings

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 __all__ = [
     "DeadLetterSettings",
+    "DrillSettings",
     "EmbeddedSettings",
     "EngineSettings",
     "HttpSettings",
@@ -90,6 +91,15 @@ class DeadLetterSettings(_Section):
 
     raw: bool
     hash_key: SecretStr
+    poison_max: Annotated[int, Field(ge=0, le=10_000)]
+
+
+class DrillSettings(_Section):
+    """`[drill]`: fault injection."""
+
+    transaction_id: Annotated[str, Field(max_length=128)]
+    fault: Literal["abort", "panic"]
+    stage: Literal["decode", "label", "decide"]
 
 
 class StateSettings(_Section):

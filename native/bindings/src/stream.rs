@@ -30,10 +30,11 @@ fn closed() -> PyErr {
 #[pymethods]
 impl PyStream {
     #[new]
-    fn new(py: Python<'_>, settings: &str, instance: String) -> PyResult<Self> {
+    #[pyo3(signature = (settings, instance, last_words=None))]
+    fn new(py: Python<'_>, settings: &str, instance: String, last_words: Option<&str>) -> PyResult<Self> {
         let config = |error: String| to_py_err(Kind::Config, error);
         let settings = Settings::parse(settings).map_err(|error| config(error.to_string()))?;
-        let stream = py.detach(|| Stream::prepare(settings, instance));
+        let stream = py.detach(|| Stream::prepare(settings, instance, last_words));
         let stream = stream.map_err(|error| config(error.to_string()))?;
         Ok(Self { inner: Mutex::new(Some(Arc::new(stream))) })
     }
@@ -160,6 +161,7 @@ fn figures(metrics: &Metrics, status: &Bound<'_, PyDict>) -> PyResult<()> {
     status.set_item("decisions", metrics.decisions())?;
     status
         .set_item("dead_letters", metrics.dead_letters.iter().map(|each| each.load(Relaxed)).sum::<u64>())?;
+    status.set_item("careful", metrics.careful.load(Relaxed) == 1)?;
     let lag = metrics.lag.load(Relaxed);
     status.set_item("lag", (lag >= 0).then_some(lag))?;
     status.set_item("watermark_micros", metrics.watermark.load(Relaxed))?;

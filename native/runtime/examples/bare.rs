@@ -3,15 +3,20 @@
 //! - `bare drain BROKERS TOPIC COUNT`: reads so many records and throws them away; prints records and seconds.
 //! - `bare echo BROKERS FROM TO SECONDS LINGER_MS`: sends every new record of FROM to TO (its broker's time, 8 bytes
 //!   little-endian microseconds, in front), until the time is up; prints how many.
+//! - `bare sources BROKERS TOPIC FILE`: writes where each decision of a log came from, `partition << 48 | offset`, 8 bytes
+//!   little-endian.
 //!
-//! Both use the consumer and the producer of the stream with its settings: the ratio tells what deciding adds.
+//! All use the consumer and the producer of the stream with its settings: the ratio tells what deciding adds.
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use fraudengine_runtime::kafka::{Consumer, KafkaSettings, Polled, Position, Producer, Record, StartFrom};
+use fraudengine_runtime::log_reader::LogReader;
 use fraudengine_runtime::payload::Format;
+use fraudengine_runtime::payload::record::decision;
 
 const AT_ONCE: usize = 1_024;
 
@@ -98,6 +103,23 @@ fn echo(brokers: &str, from: &str, to: &str, seconds: f64, linger_ms: f64) -> Re
     Ok(())
 }
 
+fn sources(brokers: &str, topic: &str, file: &str) -> Result<(), Box<dyn Error>> {
+    let settings = settings(brokers);
+    let (low, high) = LogReader::ends(&settings, topic)?;
+    let mut reader = LogReader::open(&settings, topic, low)?;
+    let mut out = std::io::BufWriter::new(std::fs::File::create(file)?);
+    while reader.next() < high {
+        for at in 0..reader.poll(AT_ONCE, 100)? {
+            let view = decision(reader.record(at).value).map_err(|error| error.to_string())?;
+            if !view.is_marker() {
+                let source = (view.source_partition as u64) << 48 | view.source_offset as u64;
+                out.write_all(&source.to_le_bytes())?;
+            }
+        }
+    }
+    Ok(out.flush()?)
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -106,8 +128,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["echo", brokers, from, to, seconds, linger] => {
             echo(brokers, from, to, seconds.parse()?, linger.parse()?)
         }
-        _ => {
-            Err("usage: bare drain BROKERS TOPIC COUNT | bare echo BROKERS FROM TO SECONDS LINGER_MS".into())
-        }
+        ["sources", brokers, topic, file] => sources(brokers, topic, file),
+        _ => Err("usage: bare drain BROKERS TOPIC COUNT | bare echo BROKERS FROM TO SECONDS LINGER_MS | \
+             bare sources BROKERS TOPIC FILE"
+            .into()),
     }
 }

@@ -22,4 +22,7 @@ pub const SNAPSHOT_PART_BYTES_MAX: u64 = 1 << 31;
 /// Chunks between two threads of the stream; at the bound the earlier thread waits.
 pub const CHUNKS_QUEUED_MAX: usize = 4;
 
+/// Chunks in circulation: both channels full, and one in the hand of each thread.
+pub const CHUNKS_MAX: usize = 2 * CHUNKS_QUEUED_MAX + 3;
+
 const _: () = assert!(MESSAGE_BYTES_MAX <= u32::MAX as usize, "lengths and offsets of a record fit 32 bits");

@@ -138,6 +138,8 @@ pub struct Metrics {
     pub source_errors: AtomicU64,
     /// Short hash of the model that decides.
     pub model: AtomicU64,
+    /// 1 while records are taken one at a time because a run ended badly.
+    pub careful: AtomicU64,
     /// Labels that wait for their time.
     pub labels_pending: AtomicU64,
     tables: Mutex<Option<[TableStats; ENTITY_KINDS]>>,
@@ -168,6 +170,7 @@ impl Default for Metrics {
             recovery_micros: AtomicU64::new(0),
             source_errors: AtomicU64::new(0),
             model: AtomicU64::new(0),
+            careful: AtomicU64::new(0),
             labels_pending: AtomicU64::new(0),
             tables: Mutex::new(None),
             sinks: Mutex::new(Vec::new()),
@@ -285,6 +288,11 @@ impl Metrics {
             ("snapshot_size_bytes", "Size of it.", self.snapshot_bytes.load(Relaxed) as f64),
             ("recovered_records", "Taken in again at the last start.", self.recovered.load(Relaxed) as f64),
             ("recovery_seconds", "Time that took.", self.recovery_micros.load(Relaxed) as f64 / 1e6),
+            (
+                "careful_info",
+                "1 while records are taken one at a time, because a run ended badly.",
+                self.careful.load(Relaxed) as f64,
+            ),
             ("labels_pending_records", "Labels not due yet.", self.labels_pending.load(Relaxed) as f64),
         ] {
             let name = format!("fraudengine_{name}");

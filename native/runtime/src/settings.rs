@@ -27,6 +27,8 @@ pub struct Settings {
     pub output: OutputSettings,
     /// `[dead_letter]`.
     pub dead_letter: DeadLetterSettings,
+    /// `[drill]`.
+    pub drill: DrillSettings,
     /// `[state]`.
     pub state: StateSettings,
     /// `[postgres]`.
@@ -111,12 +113,48 @@ pub struct DeadLetterSettings {
     pub raw: bool,
     /// Secret of the keyed hash.
     pub hash_key: String,
+    /// Records that may be quarantined before the stream stops.
+    pub poison_max: usize,
 }
 
 impl std::fmt::Debug for DeadLetterSettings {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("DeadLetterSettings").field("raw", &self.raw).finish_non_exhaustive()
     }
+}
+
+/// What a drill does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DrillFault {
+    /// Ends the process by SIGABRT.
+    Abort,
+    /// Ends the thread by a panic.
+    Panic,
+}
+
+/// Where a drill does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DrillStage {
+    /// When the transaction is read.
+    Decode,
+    /// When its label is read.
+    Label,
+    /// When the transaction is decided.
+    Decide,
+}
+
+/// The section `[drill]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrillSettings {
+    /// The transaction that does harm; empty: none.
+    pub transaction_id: String,
+    /// What it does.
+    pub fault: DrillFault,
+    /// When.
+    pub stage: DrillStage,
 }
 
 /// The section `[state]`.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import faulthandler
 import fcntl
 import hashlib
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from fraudengine import _native
 from fraudengine.bundle import Bundle
@@ -54,8 +55,14 @@ class StreamProcess:
         self._lock = _locked(folder)
         self._models = ActiveModels(folder)
         create_topics(resolved.kafka)
+        self._crash = _crash_file(folder)
         instance = f"{socket.gethostname()}-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
-        self._native = _native.Stream(settings.native_json(), f"fraudengine-{instance}")
+        self._native = _native.Stream(
+            settings.native_json(), f"fraudengine-{instance}", self._crash.read() or None
+        )
+        # Only now: until the native side has taken note of it, it must not be lost.
+        self._crash.truncate(0)
+        faulthandler.enable(self._crash, all_threads=False)
         self.bundle = self._models.at_start(given)
         self._activate(self.bundle)
         self._native.start()
@@ -131,6 +138,8 @@ class StreamProcess:
         """Stop in order, wait for it, and release the state folder."""
         self._server.close()
         self._native.close()
+        faulthandler.disable()
+        self._crash.close()
         os.close(self._lock)
 
     def __enter__(self) -> Self:
@@ -140,6 +149,20 @@ class StreamProcess:
     def __exit__(self, *_error: object) -> None:
         """Close."""
         self.close()
+
+
+def _crash_file(folder: Path) -> TextIO:
+    """Open the file that a fatal signal writes to; what it holds is about the process before this one.
+
+    SIGKILL writes nothing, so a process that was killed leaves it empty.
+    """
+    file = open(folder / "crash.log", "a+", encoding="utf-8", errors="replace", opener=_private)  # noqa: SIM115 - as long as the process
+    file.seek(0)
+    return file
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _wants_json(form: str) -> bool:

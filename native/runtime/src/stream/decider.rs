@@ -16,6 +16,7 @@ use fraudengine_core::{Batch, Engine, Output};
 use super::StreamError;
 use super::chunk::{Chunk, DecidedChunk};
 use super::delivery::Delivery;
+use super::drill::Drill;
 use super::model::ModelSlot;
 use super::snapshot_writer::{Begin, ToWriter};
 use super::source::hand_over;
@@ -49,6 +50,8 @@ pub struct Decider {
     pub model: ModelSlot,
     /// Which decisions carry their feature values.
     pub features: FeaturesIn,
+    /// What harms it on purpose.
+    pub drill: Option<Drill>,
     /// Feature values of the chunk being decided.
     pub matrix: Vec<f32>,
     /// Threads that the engine borrows.
@@ -129,6 +132,9 @@ impl Decider {
         let batch = Batch { transactions: &chunk.transactions, labels: &labels };
         let mut output = std::mem::take(&mut chunk.spare);
         let running = model.as_ref().map(|active| &active.model);
+        if let Some(drill) = &self.drill {
+            drill.deciding(&chunk.transactions);
+        }
         std::mem::swap(&mut output.features, &mut self.matrix);
         self.engine.process_batch(batch, running, &*self.workers, &mut output);
         std::mem::swap(&mut output.features, &mut self.matrix);

@@ -70,6 +70,22 @@ pub enum StreamError {
         /// Where in the log.
         offset: i64,
     },
+    /// More records than allowed have ended the process twice: the fault is not theirs.
+    #[error(
+        "{count} records have ended the process twice, more than dead_letter.poison_max = {most}; mend what they hit, then \
+         remove {path} to begin the count anew"
+    )]
+    Poisoned {
+        /// How many.
+        count: usize,
+        /// How many may.
+        most: usize,
+        /// Where they are listed.
+        path: PathBuf,
+    },
+    /// A thread that handles records panicked.
+    #[error("thread {0} panicked")]
+    Panicked(&'static str),
     /// A thread could not be started, or panicked.
     #[error("thread {0} failed")]
     Thread(&'static str),
@@ -82,11 +98,12 @@ impl StreamError {
             Self::Kafka(error) => {
                 !matches!(error, KafkaError::Property { .. } | KafkaError::Partitions { .. })
             }
-            Self::Thread(_) | Self::Overtaken { .. } | Self::Intruder { .. } => true,
+            Self::Thread(_) | Self::Panicked(_) | Self::Overtaken { .. } | Self::Intruder { .. } => true,
             Self::Settings(_)
             | Self::Snapshot { .. }
             | Self::File { .. }
             | Self::ForeignRecord { .. }
+            | Self::Poisoned { .. }
             | Self::Diverged { .. } => false,
         }
     }

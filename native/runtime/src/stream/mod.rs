@@ -10,12 +10,16 @@
 //! process has the seat, beginning each time with [`recovery`].
 
 pub mod alignment;
+pub mod care;
 pub mod chunk;
 pub mod decider;
 pub mod delivery;
+pub mod drill;
 mod error;
 mod model;
 pub mod output;
+pub mod quarantine;
+pub mod reader;
 pub mod rebuild;
 pub mod recovery;
 mod run;

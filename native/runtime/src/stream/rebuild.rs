@@ -75,6 +75,11 @@ impl<'a> Rebuild<'a> {
         })
     }
 
+    /// Leaves out the labels at these offsets.
+    pub fn skip_labels(&mut self, offsets: impl Iterator<Item = i64>) {
+        self.labels.skipped.extend(offsets);
+    }
+
     /// Takes in the record at an offset; `value` are its bytes.
     pub fn take(&mut self, offset: i64, record: &DecisionView<'_>, value: &[u8]) -> Result<(), StreamError> {
         let foreign = |reason: String| StreamError::ForeignRecord {
@@ -139,6 +144,7 @@ impl<'a> Rebuild<'a> {
             sources: by_partition(&self.sources),
             generations,
             letters_sent: HashSet::new(),
+            quarantined: HashSet::new(),
             alerts_missing: self.alerts_missing,
             replayed: self.replayed,
             begins_at_ends: false,
@@ -152,11 +158,19 @@ struct LabelReader {
     settings: KafkaSettings,
     scratch: Scratch,
     next: i64,
+    /// Offsets of labels that are left out.
+    skipped: HashSet<i64>,
 }
 
 impl LabelReader {
     fn new(settings: &Settings, next: i64) -> Self {
-        Self { reader: None, settings: settings.kafka.clone(), scratch: Scratch::default(), next }
+        Self {
+            reader: None,
+            settings: settings.kafka.clone(),
+            scratch: Scratch::default(),
+            next,
+            skipped: HashSet::new(),
+        }
     }
 
     fn read_until(
@@ -178,7 +192,8 @@ impl LabelReader {
             for at in 0..records {
                 let record = reader.record(at);
                 // Refused labels were dead letters when they were first read.
-                if let Ok(raw) = decode_label(*labels_format, record.value, &mut self.scratch)
+                if !self.skipped.contains(&record.offset)
+                    && let Ok(raw) = decode_label(*labels_format, record.value, &mut self.scratch)
                     && let Ok(label) = check_label(&raw, currencies)
                 {
                     each(label);

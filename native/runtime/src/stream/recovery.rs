@@ -18,6 +18,7 @@ use fraudengine_core::Engine;
 use prost::Message as _;
 
 use super::StreamError;
+use super::care::{self, Source};
 use super::delivery::{ALERTS, DEAD_LETTERS, DECISIONS, TOPICS};
 use super::rebuild::Rebuild;
 use super::snapshot_file::{self, Loaded};
@@ -47,7 +48,9 @@ pub struct Recovered {
     /// This process's markers.
     pub generations: [i64; TOPICS],
     /// Refused records at or behind `sources` whose dead letters are there already.
-    pub letters_sent: HashSet<(bool, i32, i64)>,
+    pub letters_sent: HashSet<Source>,
+    /// Records that are never decided.
+    pub quarantined: HashSet<Source>,
     /// Encoded alerts that were missing.
     pub alerts_missing: Vec<(Vec<u8>, Vec<u8>)>,
     /// Records taken in from the log.
@@ -190,7 +193,16 @@ fn from_loaded(
     let header = loaded.header.clone();
     let alerts_sent =
         read_alerts(settings, header.offsets[ALERTS], generations[ALERTS], header.generations[ALERTS])?;
+    let letters = read_letters(
+        settings,
+        header.offsets[DEAD_LETTERS],
+        generations[DEAD_LETTERS],
+        header.generations[DEAD_LETTERS],
+    )?;
+    let mut quarantined = care::quarantined(settings)?;
+    quarantined.extend(&letters.poison);
     let mut rebuild = Rebuild::new(settings, loaded, alerts_sent, generations[ALERTS])?;
+    rebuild.skip_labels(quarantined.iter().filter(|(is_label, ..)| *is_label).map(|&(.., offset)| offset));
     let mut rule = GenerationRule::resume(header.generations[DECISIONS]);
     let topic = &settings.kafka.decisions_topic;
     let [start, ..] = header.offsets;
@@ -211,18 +223,14 @@ fn from_loaded(
         if rule.admits(record.generation) { rebuild.take(offset, &record, value) } else { Ok(()) }
     })?;
     rebuild.flush()?;
-    let letters = read_letters(
-        settings,
-        header.offsets[DEAD_LETTERS],
-        generations[DEAD_LETTERS],
-        header.generations[DEAD_LETTERS],
-    )?;
     let mut recovered = rebuild.finish(generations);
     let recorded = recovered.sources;
     recovered.begins_at_ends =
         settings.kafka.start == StartFrom::Latest && recorded.is_empty() && recovered.position == 0;
     recovered.sources = complete_sources(settings, questions, &recorded, recovered.begins_at_ends)?;
+    recovered.quarantined = quarantined;
     recovered.letters_sent = letters
+        .sent
         .into_iter()
         .filter(|&(is_label, partition, offset)| {
             let next = if is_label {
@@ -311,14 +319,17 @@ fn read_alerts(
     Ok(sent)
 }
 
-fn read_letters(
-    settings: &Settings,
-    from: i64,
-    until: i64,
-    generation: i64,
-) -> Result<HashSet<(bool, i32, i64)>, StreamError> {
+/// Refused records by their dead letters.
+#[derive(Default)]
+struct Letters {
+    sent: HashSet<Source>,
+    /// Those that had ended the process.
+    poison: HashSet<Source>,
+}
+
+fn read_letters(settings: &Settings, from: i64, until: i64, generation: i64) -> Result<Letters, StreamError> {
     let topic = &settings.kafka.dead_letter_topic;
-    let mut sent = HashSet::new();
+    let mut letters = Letters::default();
     let mut rule = GenerationRule::resume(generation);
     read_log(settings, topic, from, until, |offset, value| {
         let letter = wire::DeadLetter::decode(value).map_err(|error| foreign(topic, offset, &error))?;
@@ -326,11 +337,15 @@ fn read_letters(
             rule.marker(offset);
         } else if rule.admits(letter.generation) {
             let is_label = letter.source_topic == settings.kafka.labels_topic;
-            sent.insert((is_label, letter.source_partition, letter.source_offset));
+            let place = (is_label, letter.source_partition, letter.source_offset);
+            letters.sent.insert(place);
+            if letter.reason == wire::DeadLetterReason::Poison as i32 {
+                letters.poison.insert(place);
+            }
         }
         Ok(())
     })?;
-    Ok(sent)
+    Ok(letters)
 }
 
 /// Gives every partition of the transactions a position: the recorded one, else its end or its beginning.

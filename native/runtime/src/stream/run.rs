@@ -5,21 +5,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::bounded;
 
 use super::StreamError;
+use super::care::Care;
 use super::chunk::Chunk;
 use super::decider::Decider;
 use super::delivery::{ALERTS, Delivery, TOPICS};
+use super::drill::Drill;
 use super::model::ModelSlot;
 use super::output::{Encoder, Outlet};
 use super::recovery::{self, Recovered};
 use super::snapshot_writer::{self, QUEUED_PARTS_MAX, ToWriter};
 use super::source::Source;
 use crate::kafka::{Producer, Record};
-use crate::limits::CHUNKS_QUEUED_MAX;
+use crate::limits::{CHUNKS_MAX, CHUNKS_QUEUED_MAX};
 use crate::metrics::Metrics;
-use crate::settings::Settings;
+use crate::settings::{DrillStage, Settings};
 use crate::stop::Stop;
 use crate::workers;
 
@@ -51,7 +53,7 @@ fn spawn<T: Send + 'static>(
 fn join<T>(name: &'static str, work: &mut Work<T>) -> Result<Option<T>, StreamError> {
     match work.take() {
         None => Ok(None),
-        Some(thread) => thread.join().map_err(|_| StreamError::Thread(name))?.map(Some),
+        Some(thread) => thread.join().map_err(|_| StreamError::Panicked(name))?.map(Some),
     }
 }
 
@@ -108,12 +110,13 @@ impl Run {
             snapshot_writer::keep_start(settings, &engine, &sources, label_offset, generations)?;
         }
         let positions = recovery::source_positions(settings, &sources);
-        let source = Source::open(settings, &positions, label_offset)?;
+        let care = Care::new(settings, Arc::clone(metrics))?;
+        let source = Source::open(settings, &positions, label_offset, care, recovered.quarantined)?;
         let (stop_source, abandon) = (Stop::default(), Stop::default());
         let progress = Arc::new(Mutex::new(sources.clone()));
         let (to_decider, from_source) = bounded::<Chunk>(CHUNKS_QUEUED_MAX);
         let (to_output, from_decider) = bounded::<Chunk>(CHUNKS_QUEUED_MAX);
-        let (to_source, empty) = empty_chunks();
+        let (to_source, empty) = bounded::<Chunk>(CHUNKS_MAX);
         let (to_writer, parts) = bounded::<ToWriter>(QUEUED_PARTS_MAX);
         let decider = Decider {
             engine,
@@ -123,6 +126,7 @@ impl Run {
             sources,
             model: model.clone(),
             features: settings.engine.features,
+            drill: Drill::at(&settings.drill, DrillStage::Decide),
             matrix: Vec::new(),
             workers: workers::of(settings.engine.threads).map_err(|_| StreamError::Thread("worker"))?,
             metrics: Arc::clone(metrics),
@@ -206,15 +210,4 @@ impl Run {
         .flatten()
         .next()
     }
-}
-
-/// The channel that takes chunks back, filled with as many as are ever under way.
-fn empty_chunks() -> (Sender<Chunk>, Receiver<Chunk>) {
-    // One in the hand of each thread, and both channels full.
-    let count = 2 * CHUNKS_QUEUED_MAX + 3;
-    let (sender, receiver) = bounded(count);
-    for _ in 0..count {
-        let _ = sender.try_send(Chunk::default());
-    }
-    (sender, receiver)
 }

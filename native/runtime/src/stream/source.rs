@@ -5,23 +5,20 @@
 //! the engine is behind, the bounded channel stops this thread, and librdkafka's bounded fetch queues stop the
 //! fetching: a backlog stays with the broker.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender};
-use fraudengine_core::event::{CurrencyTable, RawTransaction, check, check_label};
-use fraudengine_core::units::EventTimeMicros;
-use xxhash_rust::xxh3::xxh3_64_with_secret;
 
 use super::StreamError;
 use super::alignment::{Expectation, Held, Merged, merge, patience};
-use super::chunk::{Chunk, Refused, Row};
-use crate::kafka::{Consumer, KafkaSettings, Lanes, Message, Polled, Position};
-use crate::limits::RAW_BYTES_MAX;
+use super::care::{Care, Source as Place};
+use super::chunk::Chunk;
+use super::reader::Reader;
+use crate::kafka::{Consumer, KafkaSettings, Lanes, Polled, Position};
 use crate::metrics::{Metrics, Stage, now_micros};
-use crate::payload::{Format, Scratch, decode_label, decode_transaction, encode, message as unframed};
 use crate::settings::Settings;
 use crate::stop::Stop;
-use crate::wire::DeadLetterReason;
 
 /// How long a poll waits for the first record: also the delay at which a stop is noticed.
 const POLL_MS: i32 = 50;
@@ -45,139 +42,20 @@ pub struct Source {
     held: Vec<Held>,
     expected: Vec<Expectation>,
     reader: Reader,
+    care: Care,
     batch_max: usize,
     label_offset: i64,
 }
 
-/// Decoding, apart from where the bytes come from.
-pub struct Reader {
-    transactions: Format,
-    labels: Format,
-    currencies: CurrencyTable,
-    ahead_micros_max: i64,
-    hash_secret: Vec<u8>,
-    keep_raw: bool,
-    scratch: Scratch,
-}
-
-/// Shortest secret that XXH3 accepts.
-const SECRET_BYTES: usize = 192;
-
-impl Reader {
-    /// A reader by the settings.
-    pub fn new(settings: &Settings) -> Result<Self, StreamError> {
-        let key = settings.dead_letter.hash_key.as_bytes();
-        // Stretches the configured text to the length that the hash needs; no two texts give the same.
-        let mut secret = Vec::with_capacity(SECRET_BYTES);
-        for block in 0..SECRET_BYTES as u64 / 8 {
-            let word = xxhash_rust::xxh3::xxh3_64_with_seed(key, block + 1);
-            secret.extend_from_slice(&word.to_le_bytes());
-        }
-        Ok(Self {
-            transactions: settings.kafka.transactions_format,
-            labels: settings.kafka.labels_format,
-            currencies: settings.engine.currencies()?,
-            ahead_micros_max: (settings.engine.ahead_seconds_max * 1e6) as i64,
-            hash_secret: secret,
-            keep_raw: settings.dead_letter.raw,
-            scratch: Scratch::default(),
-        })
-    }
-
-    /// Takes one transaction into the chunk, as a row or as refused.
-    pub fn transaction(&mut self, message: &Message<'_>, chunk: &mut Chunk) {
-        if let Err((reason, detail)) = self.try_transaction(message, chunk) {
-            let refused = self.refused(message, false, reason, detail);
-            chunk.refused.push(refused);
-        }
-    }
-
-    fn try_transaction(
-        &mut self,
-        message: &Message<'_>,
-        chunk: &mut Chunk,
-    ) -> Result<(), (DeadLetterReason, String)> {
-        let raw = decode_transaction(self.transactions, message.value, &mut self.scratch)
-            .map_err(|malformed| (malformed.reason(), malformed.to_string()))?;
-        let transaction = check(&raw, &self.currencies)
-            .map_err(|violation| (DeadLetterReason::Invalid, violation.to_string()))?;
-        let time_micros = message.timestamp_ms.max(0) * 1_000;
-        // Against the broker's clock, not ours: a replay must agree.
-        if time_micros > 0 && transaction.time.0 > time_micros + self.ahead_micros_max {
-            return Err((DeadLetterReason::TimeAhead, ahead(transaction.time, time_micros)));
-        }
-        let start = chunk.bytes.len();
-        append_message(self.transactions, message.value, &raw, &mut chunk.bytes);
-        let length = (chunk.bytes.len() - start) as u32;
-        let customer = raw.customer_id.unwrap_or_default().as_bytes();
-        chunk.bytes.extend_from_slice(customer);
-        chunk.rows.push(Row {
-            partition: message.partition,
-            customer_length: customer.len() as u16,
-            length,
-            start,
-            offset: message.offset,
-            time_micros,
-        });
-        chunk.transactions.push(transaction);
-        Ok(())
-    }
-
-    /// Takes one label into the chunk.
-    pub fn label(&mut self, message: &Message<'_>, chunk: &mut Chunk) {
-        let decoded = decode_label(self.labels, message.value, &mut self.scratch)
-            .map_err(|malformed| (malformed.reason(), malformed.to_string()));
-        let checked = decoded.and_then(|raw| {
-            check_label(&raw, &self.currencies)
-                .map_err(|violation| (DeadLetterReason::Invalid, violation.to_string()))
-        });
-        match checked {
-            Ok(label) => chunk.labels.push(label),
-            Err((reason, detail)) => {
-                let refused = self.refused(message, true, reason, detail);
-                chunk.refused.push(refused);
-            }
-        }
-        chunk.label_offset = message.offset + 1;
-    }
-
-    fn refused(
-        &self,
-        message: &Message<'_>,
-        is_label: bool,
-        reason: DeadLetterReason,
-        detail: String,
-    ) -> Refused {
-        Refused {
-            is_label,
-            partition: message.partition,
-            offset: message.offset,
-            time_micros: message.timestamp_ms.max(0) * 1_000,
-            reason,
-            detail,
-            length: message.value.len() as u32,
-            keyed_hash: xxh3_64_with_secret(message.value, &self.hash_secret),
-            raw: self.keep_raw.then(|| message.value[..message.value.len().min(RAW_BYTES_MAX)].to_vec()),
-        }
-    }
-}
-
-#[cold]
-fn ahead(time: EventTimeMicros, broker_micros: i64) -> String {
-    format!("event_time_micros is {}, which is ahead of the broker's time {broker_micros}", time.0)
-}
-
-/// Appends the transaction as a bare protobuf message.
-fn append_message(format: Format, value: &[u8], raw: &RawTransaction<'_>, out: &mut Vec<u8>) {
-    match (format, unframed(format, value)) {
-        (Format::Protobuf, Ok(message)) => out.extend_from_slice(message),
-        _ => encode::transaction(raw, out),
-    }
-}
-
 impl Source {
     /// Begins to read at the given positions of the transactions topic, and at an offset of the labels.
-    pub fn open(settings: &Settings, positions: &[Position], label_offset: i64) -> Result<Self, StreamError> {
+    pub fn open(
+        settings: &Settings,
+        positions: &[Position],
+        label_offset: i64,
+        care: Care,
+        quarantined: HashSet<Place>,
+    ) -> Result<Self, StreamError> {
         let mut all = positions.to_vec();
         all.push(labels_at(&settings.kafka, label_offset));
         let lanes = Lanes::new(&settings.kafka, &all)?;
@@ -188,7 +66,8 @@ impl Source {
             held: positions.iter().map(|_| Held::default()).collect(),
             expected: positions.iter().map(expect).collect::<Result<_, _>>()?,
             lanes,
-            reader: Reader::new(settings)?,
+            reader: Reader::new(settings, quarantined)?,
+            care,
             batch_max: settings.engine.batch_max,
             label_offset,
         })
@@ -204,22 +83,39 @@ impl Source {
     ) -> Result<(), StreamError> {
         self.catch_up_with_labels(chunks, empty, stop)?;
         while !stop.is_set() {
-            let mut chunk = match empty.recv_timeout(STOP_CHECK) {
+            let mut chunk = match self.empty_chunk(empty)? {
                 Ok(chunk) => chunk,
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
-            chunk.clear();
             chunk.label_offset = self.label_offset;
             while chunk.is_empty() && !stop.is_set() {
                 self.fill(&mut chunk, metrics)?;
             }
             self.label_offset = chunk.label_offset;
+            self.care.deciding(&chunk)?;
             if !hand_over(chunk, chunks, stop) {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// A chunk to fill. While suspects are taken there is one, and whoever has it has the only record in work.
+    fn empty_chunk(
+        &mut self,
+        empty: &Receiver<Chunk>,
+    ) -> Result<Result<Chunk, RecvTimeoutError>, StreamError> {
+        if let Some(chunk) = self.care.chunk() {
+            return Ok(Ok(chunk));
+        }
+        let mut chunk = empty.recv_timeout(STOP_CHECK);
+        if let Ok(chunk) = &mut chunk {
+            chunk.clear();
+            self.care.idle()?;
+            self.care.end_if_over(false)?;
+        }
+        Ok(chunk)
     }
 
     /// Reads the labels that are there before the first transaction: in a backlog, a label that was reported
@@ -236,17 +132,21 @@ impl Source {
         }
         let mut labels = Consumer::new(&self.settings, &[labels_at(&self.settings, self.label_offset)])?;
         while self.label_offset < end && !stop.is_set() {
-            let Ok(mut chunk) = empty.recv_timeout(STOP_CHECK) else { continue };
-            chunk.clear();
-            let records = match labels.poll(self.batch_max, POLL_MS)? {
+            let Ok(mut chunk) = self.empty_chunk(empty)? else { continue };
+            let records = match labels.poll(self.care.at_most(self.batch_max), POLL_MS)? {
                 Polled::Records(records) => records,
                 Polled::Trouble(_) => 0,
             };
             for at in 0..records {
-                self.reader.label(&labels.message(at), &mut chunk);
+                let message = labels.message(at);
+                self.care.decoding(true, message.partition, message.offset)?;
+                self.reader.label(&message, &mut chunk);
             }
             chunk.label_offset = chunk.label_offset.max(self.label_offset);
             self.label_offset = chunk.label_offset;
+            if records > 0 {
+                self.care.deciding(&chunk)?;
+            }
             if !hand_over(chunk, chunks, stop) {
                 return Ok(());
             }
@@ -258,12 +158,20 @@ impl Source {
     fn fill(&mut self, chunk: &mut Chunk, metrics: &Metrics) -> Result<(), StreamError> {
         let since = Instant::now();
         self.read_labels(chunk, metrics)?;
+        let most = self.care.at_most(self.batch_max);
         let wait = loop {
+            if self.care.is_on() && !chunk.is_empty() {
+                break IDLE;
+            }
             let lagging = self.refill(chunk, metrics)?;
             if lagging && chunk.is_empty() {
                 break LAGGING;
             }
-            if lagging || merge(&mut self.held, chunk, self.batch_max) != Merged::Dry {
+            if lagging || merge(&mut self.held, chunk, most) != Merged::Dry {
+                if chunk.is_empty() {
+                    // Nobody has brought more than there was: no suspect is left.
+                    self.care.end_if_over(true)?;
+                }
                 break IDLE;
             }
         };
@@ -277,9 +185,10 @@ impl Source {
 
     fn read_labels(&mut self, chunk: &mut Chunk, metrics: &Metrics) -> Result<(), StreamError> {
         let lane = self.held.len();
-        for at in 0..polled(&mut self.lanes, lane, self.batch_max, metrics)? {
+        for at in 0..polled(&mut self.lanes, lane, self.care.at_most(self.batch_max), metrics)? {
             let message = self.lanes.message(lane, at);
             if message.offset >= self.label_offset {
+                self.care.decoding(true, message.partition, message.offset)?;
                 self.reader.label(&message, chunk);
             }
         }
@@ -289,6 +198,7 @@ impl Source {
     /// Decodes what has come for the empty lanes; returns whether one stays empty although more is on its way.
     fn refill(&mut self, chunk: &mut Chunk, metrics: &Metrics) -> Result<bool, StreamError> {
         let most = (HELD_CHUNKS * self.batch_max / self.held.len().max(1)).clamp(HELD_MIN, self.batch_max);
+        let most = self.care.at_most(most);
         let mut lagging = false;
         let (patience, now) = (patience(&self.held, now_micros()), Instant::now());
         for (lane, held) in self.held.iter_mut().enumerate().filter(|(_, held)| held.is_empty()) {
@@ -296,7 +206,9 @@ impl Source {
             if records > 0 {
                 let into = held.refill();
                 for at in 0..records {
-                    self.reader.transaction(&self.lanes.message(lane, at), into);
+                    let message = self.lanes.message(lane, at);
+                    self.care.decoding(false, message.partition, message.offset)?;
+                    self.reader.transaction(&message, into);
                 }
                 self.expected[lane].took(self.lanes.message(lane, records - 1).offset + 1);
                 held.hand_on(0, chunk);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::StreamError;
 use super::model::{ActiveModel, ModelSlot};
+use super::quarantine::Quarantine;
 use super::recovery::source_positions;
 use super::run::Run;
 use super::sinks::Sinks;
@@ -94,9 +95,18 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Checks the settings; nothing runs before [`Stream::start`]. `instance` names this process across restarts.
-    pub fn prepare(settings: Settings, instance: String) -> Result<Self, StreamError> {
+    /// Checks the settings; nothing runs before [`Stream::start`]. `instance` names this process across restarts;
+    /// `last_words` are what the process before it left when a fatal signal ended it.
+    pub fn prepare(
+        settings: Settings,
+        instance: String,
+        last_words: Option<&str>,
+    ) -> Result<Self, StreamError> {
         settings.engine.config()?;
+        if let Some(words) = last_words {
+            tracing::error!("the process before this one was ended by a fatal signal: {words}");
+            Quarantine::new(&settings.state.folder).bad_end()?;
+        }
         let shared = Arc::new(Shared {
             settings,
             model: ModelSlot::default(),
@@ -168,6 +178,9 @@ fn supervise(shared: &Arc<Shared>, instance: &str) {
         match turn(shared, instance) {
             Ok(()) => {}
             Err(error) if error.is_transient() => {
+                if let Err(error) = note_panic(shared, &error) {
+                    return shared.enter(Phase::Failed, Some(error.to_string()));
+                }
                 shared.enter(Phase::Retrying, Some(error.to_string()));
                 shared.metrics.restarts.fetch_add(1, Relaxed);
                 // A run that lasted has proved that things work: the next failure is a new one.
@@ -179,6 +192,15 @@ fn supervise(shared: &Arc<Shared>, instance: &str) {
         }
     }
     shared.enter(Phase::Stopped, None);
+}
+
+fn note_panic(shared: &Shared, error: &StreamError) -> Result<(), StreamError> {
+    match error {
+        StreamError::Panicked("source" | "decider" | "output") => {
+            Quarantine::new(&shared.settings.state.folder).bad_end()
+        }
+        _ => Ok(()),
+    }
 }
 
 fn wait(shared: &Shared, time: Duration) {
@@ -224,10 +246,14 @@ fn decide(shared: &Arc<Shared>, seat: &Seat) -> Result<(), StreamError> {
     // Never 0, which would be no owner.
     let owner = (now_micros() as u64) << 16 | u64::from(std::process::id() & 0xFFFF) | 1;
     let run = Run::start(settings, &shared.model, &shared.metrics, owner)?;
-    let sinks = Sinks::start(settings, &shared.metrics)?;
+    let mut sinks = None;
     shared.enter(Phase::Running, None);
     let mut gauge = LagGauge::new(settings)?;
     loop {
+        // Not while suspects are taken: a fault of a sink must not accuse a record.
+        if sinks.is_none() && shared.metrics.careful.load(Relaxed) == 0 {
+            sinks = Some(Sinks::start(settings, &shared.metrics)?);
+        }
         let state = seat.wait_while(&SeatState::Seated, TICK);
         if run.has_failed() {
             let error = run.abandon();
@@ -235,7 +261,9 @@ fn decide(shared: &Arc<Shared>, seat: &Seat) -> Result<(), StreamError> {
         }
         if shared.stop.is_set() || state == SeatState::MustStandUp {
             run.finish()?;
-            sinks.catch_up();
+            if let Some(sinks) = &sinks {
+                sinks.catch_up();
+            }
             return Ok(());
         }
         if state != SeatState::Seated {
