@@ -67,11 +67,12 @@ parity: build ## Compare the full ensemble with XGBoost, scikit-learn and tl2cge
 	FRAUDENGINE_PARITY=full $(BIN)/pytest -q -s tests/parity/test_catalogue_parity.py
 
 .PHONY: audit
-audit: tools ## Licences and sources of the native crates, lint of the wire schema (needs cargo-deny and buf)
+audit: tools ## Licences and sources of the native crates, lint and compatibility of the wire schema (needs cargo-deny and buf)
 	@command -v cargo-deny >/dev/null || { echo "error: cargo-deny not found: cargo install cargo-deny --locked" >&2; exit 1; }
 	@command -v buf >/dev/null || { echo "error: buf not found: npm install --global @bufbuild/buf" >&2; exit 1; }
 	cargo deny --locked check bans licenses sources
 	buf lint
+	buf breaking --against '.git#branch=main'
 
 .PHONY: build
 build: $(VENV)/built ## Make .venv and build the package into it, release mode

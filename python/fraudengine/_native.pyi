@@ -15,6 +15,7 @@ __all__ = [
     "Engine",
     "Ensemble",
     "Load",
+    "Predictor",
     "Scoring",
     "Stream",
     "SyntheticStream",
@@ -208,6 +209,57 @@ class Load:
         """Wait until all is sent and flushed, or the time is over; return whether it is."""
 
 @final
+class Predictor:
+    """A model that scores feature vectors; it keeps no state. See `fraudengine.bundle.Bundle.predictor`.
+
+    Safe to use from several threads; predicting releases the GIL.
+
+    Raises
+    ------
+    ModelError
+        If the ensemble is malformed or the backend cannot run it.
+    ConfigError
+        If calibration or thresholds make no sense.
+    """
+
+    def __new__(
+        cls,
+        ensemble: bytes,
+        *,
+        slope: float,
+        intercept: float,
+        review_from: float,
+        block_from: float,
+        backend: str = "auto",
+        booster_library: Path | None = None,
+        forest_library: Path | None = None,
+    ) -> Predictor: ...
+    def predict(
+        self, rows: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        """Score, action and anomaly of each row: what the engine decides of the same features, bit for bit.
+
+        Parameters
+        ----------
+        rows
+            Float32, shape (n, features of the catalogue), C-contiguous; NaN is missing.
+
+        Returns
+        -------
+        score
+            Float32, shape (n,), calibrated probability of fraud, 0 to 1.
+        action
+            UInt8, shape (n,): 0 approve, 1 review, 2 block.
+        anomaly
+            Float32, shape (n,), in (0, 1), higher is more anomalous; NaN without a forest.
+
+        Raises
+        ------
+        ModelError
+            If the shape does not fit.
+        """
+
+@final
 class Scoring:
     """Decides requests of the scoring service as bytes; see `fraudengine.serving`.
 
@@ -230,6 +282,10 @@ class Scoring:
     ) -> Scoring: ...
     def score(self, requests: list[bytes]) -> list[bytes | tuple[str, str, str]]:
         """Decide `ScoreRequest` messages: each a `ScoreResponse`, or field, code and message of a refusal."""
+
+    @staticmethod
+    def rows(request: bytes, rows_max: int) -> int:
+        """Count the transactions of a `ScoreBatchRequest`, to `rows_max + 1`; 0 where that cannot be said."""
 
     def score_batch(self, request: bytes, rows_max: int) -> bytes | tuple[str, str, str]:
         """Decide a `ScoreBatchRequest`: a `ScoreBatchResponse`, or why the whole of it is refused."""

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from fraudengine import features
+from fraudengine import _native, features
 from fraudengine.engine import Engine
 from fraudengine.errors import BundleError
 
@@ -147,16 +147,35 @@ class Bundle:
 
         """
         engine = Engine(threads=threads, **settings)
+        engine.activate(**self._model(backend))
+        return engine
+
+    def predictor(self, *, backend: str = "auto") -> _native.Predictor:
+        """Return this model without an engine: it scores feature vectors and keeps no state.
+
+        Parameters
+        ----------
+        backend
+            As in `engine`.
+
+        Raises
+        ------
+        BundleError, ModelError
+            As in `engine`.
+
+        """
+        return _native.Predictor(**self._model(backend))
+
+    def _model(self, backend: str) -> dict[str, Any]:
         policy = self.policy()
         libraries = self._libraries() if backend == "compiled" else {}
-        engine.activate(
-            self.file("ensemble.bin").read_bytes(),
+        return {
+            "ensemble": self.file("ensemble.bin").read_bytes(),
             **{name: policy[name] for name in _POLICY},
-            backend=backend,
-            booster_library=libraries.get("booster"),
-            forest_library=libraries.get("forest"),
-        )
-        return engine
+            "backend": backend,
+            "booster_library": libraries.get("booster"),
+            "forest_library": libraries.get("forest"),
+        }
 
     def _libraries(self) -> dict[str, Path]:
         from fraudengine.training.compile_bundle import find_compiled

@@ -11,17 +11,14 @@ from pathlib import Path
 
 import grpc
 from scoring_server import call
-from small_bundle import small_bundle
-from small_history import small_history
+from small_bundle import scoring_bundle
 
-from fraudengine.training import BoosterOptions, ForestOptions
 from fraudengine.wire.scoring_pb2 import ScoreRequest, ScoreResponse
 from fraudengine.wire.transaction_pb2 import Transaction
 
 
 def test_it_answers_and_drains(tmp_path: Path) -> None:
-    booster, forest = BoosterOptions(trees=5, depth=3), ForestOptions(trees=5, rows_per_tree=32)
-    bundle = small_bundle(small_history(), tmp_path / "model", booster, forest)
+    bundle = scoring_bundle(tmp_path)
     program = "import sys; from fraudengine.cli import main; main(sys.argv[1:])"
     options = ["--json", "--set", "serve.port=0", "--set", "http.port=0"]
     command = [sys.executable, "-c", program, "serve", str(bundle), *options]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import grpc
 from google.rpc.status_pb2 import Status
@@ -16,10 +18,12 @@ from fraudengine.bundle import Bundle
 from fraudengine.config import load
 from fraudengine.serving import ScoringServer
 
-__all__ = ["call", "details", "running"]
+__all__ = ["call", "details", "held_open", "running", "stalled"]
 
 PATH = "/fraudengine.v1.ScoringService/"
 TIMEOUT_SECONDS = 20.0
+
+_LOOPS: WeakKeyDictionary[ScoringServer, asyncio.AbstractEventLoop] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -37,12 +41,42 @@ def running(bundle: Path, settings: Mapping[str, object] | None = None) -> Itera
 
     try:
         server = asyncio.run_coroutine_threadsafe(begin(), loop).result(TIMEOUT_SECONDS)
+        _LOOPS[server] = loop
         yield server
         asyncio.run_coroutine_threadsafe(server.stop(), loop).result(TIMEOUT_SECONDS)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(TIMEOUT_SECONDS)
         loop.close()
+
+
+@contextmanager
+def stalled(server: ScoringServer) -> Iterator[None]:
+    """Keep the server from doing anything until the block ends."""
+    held, released = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        released.wait(TIMEOUT_SECONDS)
+
+    _LOOPS[server].call_soon_threadsafe(hold)
+    assert held.wait(TIMEOUT_SECONDS)
+    try:
+        yield
+    finally:
+        released.set()
+
+
+@contextmanager
+def held_open(*first: bytes) -> Iterator[Iterator[bytes]]:
+    """Yield the requests of a stream that goes on until the block ends."""
+    requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    for request in first:
+        requests.put(request)
+    try:
+        yield iter(requests.get, None)
+    finally:
+        requests.put(None)
 
 
 def call(channel: grpc.Channel, method: str, request: bytes, token: str | None = None) -> bytes:

@@ -11,6 +11,7 @@ mod ensemble;
 mod error;
 mod load;
 mod model;
+mod predictor;
 mod results;
 mod scoring;
 mod stream;
@@ -27,6 +28,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::PyEngine>()?;
     module.add_class::<ensemble::PyEnsemble>()?;
     module.add_class::<load::PyLoad>()?;
+    module.add_class::<predictor::PyPredictor>()?;
     module.add_class::<scoring::PyScoring>()?;
     module.add_class::<stream::PyStream>()?;
     module.add_class::<synthetic::PySyntheticStream>()?;

@@ -3,8 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use fraudengine_runtime::metrics::now_micros;
-use fraudengine_runtime::payload::protobuf::embedded;
 use fraudengine_runtime::scoring::{Answer, Answers, Refusal, encode_batch};
+use fraudengine_runtime::scoring_request::{count_of, transaction_of, transactions_of};
 use fraudengine_runtime::stream::short_hash;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyBytesMethods};
@@ -52,6 +52,12 @@ impl PyScoring {
         answers.into_iter().map(told).collect()
     }
 
+    /// How many transactions a `ScoreBatchRequest` holds.
+    #[staticmethod]
+    fn rows(request: &[u8], rows_max: usize) -> usize {
+        count_of(request, rows_max)
+    }
+
     /// Decides a `ScoreBatchRequest`; the `ScoreBatchResponse`, or why the whole is refused.
     fn score_batch<'py>(&self, py: Python<'py>, request: &[u8], rows_max: usize) -> Scored<'py> {
         match py.detach(|| self.decide_batch(request, rows_max)) {
@@ -74,12 +80,7 @@ impl PyScoring {
     }
 
     fn decide_batch(&self, request: &[u8], rows_max: usize) -> Result<Vec<u8>, Refusal> {
-        let messages =
-            embedded(request).map_err(|malformed| whole(malformed.fault.code(), malformed.to_string()))?;
-        if messages.is_empty() || messages.len() > rows_max {
-            let message = format!("transactions has {} entries, must have 1 to {rows_max}", messages.len());
-            return Err(Refusal { field: "transactions", code: "count", message });
-        }
+        let messages = transactions_of(request, rows_max)?;
         let mut answers = Vec::with_capacity(messages.len());
         for piece in messages.chunks(PIECE) {
             answers.extend(self.decide(piece));
@@ -91,28 +92,6 @@ impl PyScoring {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         self.engine.get().score(&mut answers, messages, self.model_hash, now_micros())
     }
-}
-
-fn transaction_of(request: &[u8]) -> Result<&[u8], Refusal> {
-    let found =
-        embedded(request).map_err(|malformed| whole(malformed.fault.code(), malformed.to_string()))?;
-    match found[..] {
-        [only] => Ok(only),
-        [] => Err(Refusal {
-            field: "transaction",
-            code: "missing",
-            message: "transaction is required and missing".to_owned(),
-        }),
-        _ => Err(Refusal {
-            field: "transaction",
-            code: "count",
-            message: "transaction appears twice".to_owned(),
-        }),
-    }
-}
-
-const fn whole(code: &'static str, message: String) -> Refusal {
-    Refusal { field: "", code, message }
 }
 
 fn told(refusal: Refusal) -> Told {

@@ -78,6 +78,25 @@ pub struct Model {
     pub policy: Policy,
 }
 
+impl Model {
+    /// Stages 4 and 5 of rows of features, `catalogue::WIDTH` each; every other slice has one value a row.
+    pub fn judge(
+        &self,
+        features: &[f32],
+        anomaly: &mut [f32],
+        margin: &mut [f32],
+        score: &mut [f32],
+        action: &mut [Action],
+    ) {
+        self.scorer.score(features, anomaly, margin);
+        let evidence: &[f32] = if self.ensemble.has_booster() { margin } else { anomaly };
+        for (row, &evidence) in evidence.iter().enumerate() {
+            score[row] = self.policy.calibration.probability(evidence);
+            action[row] = self.policy.action(score[row]);
+        }
+    }
+}
+
 /// The reasons of one flagged row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RowReasons {
@@ -402,12 +421,9 @@ fn score_and_decide(model: &Model, workers: &dyn Workers, out: &mut Output) {
 
 impl Part<'_> {
     fn run(&mut self, model: &Model, reasons: &mut Vec<RowReasons>) {
-        model.scorer.score(self.features, self.anomaly, self.margin);
-        let evidence: &[f32] = if model.ensemble.has_booster() { self.margin } else { self.anomaly };
+        model.judge(self.features, self.anomaly, self.margin, self.score, self.action);
         let mut contributions = vec![0.0; model.ensemble.attribution_width()];
-        for (row, &evidence) in evidence.iter().enumerate() {
-            self.score[row] = model.policy.calibration.probability(evidence);
-            self.action[row] = model.policy.action(self.score[row]);
+        for row in 0..self.action.len() {
             if self.action[row] != Action::Approve && self.flags[row] & flag::DUPLICATE == 0 {
                 let features = &self.features[row * catalogue::WIDTH..(row + 1) * catalogue::WIDTH];
                 model.ensemble.attribute(features, self.anomaly[row], &mut contributions);

@@ -3,10 +3,14 @@
 //! Each function is the body of the fuzz target of its name. `native/runtime/tests/hostile.rs` includes this file and
 //! runs the bodies over the seeds and their mutations in every `cargo test`, without nightly and libFuzzer.
 
-use fraudengine_core::engine::{Engine, EngineConfig};
+use fraudengine_core::engine::{Engine, EngineConfig, Output};
+use fraudengine_core::event::{CurrencyCode, CurrencyTable, RawTransaction};
 use fraudengine_core::model::Ensemble;
 use fraudengine_core::snapshot::{PARTS, Reader, Writer};
+use fraudengine_core::workers::Inline;
 use fraudengine_runtime::payload::{Format, Scratch, decode_label, decode_transaction, encode, message};
+use fraudengine_runtime::scoring::{Answers, Decider, encode_batch};
+use fraudengine_runtime::scoring_request::{transaction_of, transactions_of};
 use fraudengine_runtime::wire;
 use prost::Message;
 
@@ -111,4 +115,44 @@ pub fn ensemble(bytes: &[u8]) {
         let row = vec![f32::NAN; ensemble.feature_count()];
         let _ = ensemble.attributions(&row);
     }
+}
+
+/// Whatever a caller sends as a request is decided, or refused in one line with a code; its neighbour is decided.
+pub fn scoring(bytes: &[u8]) {
+    const NOW: i64 = 1_735_689_600_000_000;
+    let good = {
+        let mut message = Vec::new();
+        let raw = RawTransaction {
+            transaction_id: Some("good"),
+            event_time_micros: Some(NOW),
+            customer_id: Some("c"),
+            amount_minor: Some(1),
+            ..RawTransaction::default()
+        };
+        encode::transaction(&raw, &mut message);
+        message
+    };
+    let mut engine = Engine::new(EngineConfig { entities_max: 1_024, ..EngineConfig::default() });
+    let currencies = CurrencyTable::new(CurrencyCode::parse("EUR").expect("a code"), Vec::new());
+    let mut decider = Decider {
+        engine: &mut engine,
+        model: None,
+        model_hash: 0,
+        workers: &Inline,
+        output: &mut Output::default(),
+        currencies: &currencies,
+    };
+    let mut answers = Answers::new(2, 0);
+    let mut messages = vec![bytes];
+    messages.extend(transaction_of(bytes));
+    messages.extend(transactions_of(bytes, 64).unwrap_or_default());
+    messages.push(&good);
+    let decided = answers.decide(&mut decider, &messages, NOW);
+    assert_eq!(decided.len(), messages.len());
+    assert!(decided.last().is_some_and(Result::is_ok));
+    for refusal in decided.iter().filter_map(|each| each.as_ref().err()) {
+        assert!(!refusal.code.is_empty() && !refusal.message.contains('\n'), "{refusal:?}");
+    }
+    let response = encode_batch(&decided);
+    assert_eq!(transactions_of(&response, decided.len()).map(|each| each.len()), Ok(decided.len()));
 }

@@ -10,6 +10,7 @@ pub mod log_reader;
 pub mod metrics;
 pub mod payload;
 pub mod scoring;
+pub mod scoring_request;
 pub mod settings;
 pub mod sink;
 pub mod stop;

@@ -77,6 +77,11 @@ fn protobuf_records() {
 }
 
 #[test]
+fn scoring_requests() {
+    attack("scoring", bodies::scoring);
+}
+
+#[test]
 fn json_records() {
     attack("payload_json", bodies::payload_json);
 }

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Guard"]
 
-_OPEN_TO_ALL = "/grpc.health.v1.Health/"
+_OPEN_TO_ALL = (
+    "/grpc.health.v1.Health/",
+    "/inference.GRPCInferenceService/ServerLive",
+    "/inference.GRPCInferenceService/ServerReady",
+)
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]]
 
@@ -39,7 +43,7 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler | None:
-        """Return the handler of the call, or one that denies it. Health needs no token."""
+        """Return the handler of the call, or one that denies it. What tells health needs no token."""
         handler = await continuation(handler_call_details)
         if handler is None or handler_call_details.method.startswith(_OPEN_TO_ALL):
             return handler

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from fraudengine import _native
+    from fraudengine.serving.admission import Admission
     from fraudengine.serving.metrics import Metrics
 
 __all__ = ["BATCH_MAX", "SERVICE", "ScoringService"]
@@ -30,6 +31,9 @@ BATCH_MAX = 4_096
 
 Scored = bytes | tuple[str, str, str]
 
+EXPIRED = ("", "deadline_passed", "the deadline passed before anything was decided; nothing has changed")
+"""Refusal of a call that came, or got its turn, too late."""
+
 
 class ScoringService:
     """The handlers of the service.
@@ -38,15 +42,18 @@ class ScoringService:
     ----------
     scoring
         What decides.
+    admission
+        How much is let in.
     metrics
         What is counted.
 
     """
 
-    def __init__(self, scoring: _native.Scoring, metrics: Metrics) -> None:
+    def __init__(self, scoring: _native.Scoring, admission: Admission, metrics: Metrics) -> None:
         self._scoring = scoring
+        self._admission = admission
         self._metrics = metrics
-        self._waiting: list[tuple[bytes, asyncio.Future[Scored]]] = []
+        self._waiting: list[tuple[bytes, asyncio.Future[Scored], grpc.aio.ServicerContext]] = []
         self._batches = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
 
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -65,7 +72,12 @@ class ScoringService:
     async def score(self, request: bytes, context: grpc.aio.ServicerContext) -> bytes:
         """Answer one `ScoreRequest`."""
         with self._metrics.call("Score"):
-            answer = await self._decided(request)
+            if not self._admission.enter():
+                await self._admission.turn_away(context)
+            try:
+                answer = await self._decided(request, context)
+            finally:
+                self._admission.leave()
             if isinstance(answer, bytes):
                 return answer
             await self._refuse(context, answer)
@@ -73,36 +85,63 @@ class ScoringService:
     async def score_batch(self, request: bytes, context: grpc.aio.ServicerContext) -> bytes:
         """Answer one `ScoreBatchRequest`."""
         with self._metrics.call("ScoreBatch"):
-            loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(self._batches, self._scoring.score_batch, request, BATCH_MAX)
+            rows = max(1, self._scoring.rows(request, BATCH_MAX))
+            if not self._admission.enter(rows):
+                await self._admission.turn_away(context)
+            try:
+                loop = asyncio.get_running_loop()
+                answer = await loop.run_in_executor(self._batches, self._batch, request, context)
+            finally:
+                self._admission.leave(rows)
             if isinstance(answer, bytes):
                 return answer
             await self._refuse(context, answer)
 
     async def score_stream(
-        self, requests: AsyncIterator[bytes], _context: grpc.aio.ServicerContext
+        self, requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[bytes]:
         """Answer each `ScoreStreamRequest` in turn; it has the shape of a `ScoreRequest`."""
-        async for answer in pipelined(requests, self._decided_in_stream):
-            yield _stream_response(answer)
+        if not self._admission.enter():
+            await self._admission.turn_away(context)
 
-    async def _decided_in_stream(self, request: bytes) -> Scored:
-        with self._metrics.call("ScoreStream"):
-            return await self._decided(request)
+        async def decided(request: bytes) -> Scored:
+            with self._metrics.call("ScoreStream"):
+                return await self._decided(request, context)
 
-    def _decided(self, request: bytes) -> asyncio.Future[Scored]:
+        try:
+            async for answer in pipelined(requests, decided):
+                if answer is EXPIRED:
+                    await self._refuse(context, answer)
+                yield _stream_response(answer)
+        finally:
+            self._admission.leave()
+
+    def _batch(self, request: bytes, context: grpc.aio.ServicerContext) -> Scored:
+        # Its turn may come late. One that was cancelled while it waited does not come here.
+        return EXPIRED if _expired(context) else self._scoring.score_batch(request, BATCH_MAX)
+
+    def _decided(self, request: bytes, context: grpc.aio.ServicerContext) -> asyncio.Future[Scored]:
         """Add the request to those that the next turn of the loop decides."""
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._decide)
         answer: asyncio.Future[Scored] = loop.create_future()
-        self._waiting.append((request, answer))
+        self._waiting.append((request, answer, context))
         return answer
 
     def _decide(self) -> None:
-        # A call that was cancelled meanwhile changes no state.
-        taken = [each for each in self._waiting if not each[1].done()]
+        taken = []
+        for request, future, context in self._waiting:
+            # A call that was cancelled or whose time is over changes no state.
+            if future.done():
+                continue
+            if _expired(context):
+                future.set_result(EXPIRED)
+            else:
+                taken.append((request, future))
         self._waiting.clear()
+        if not taken:
+            return
         try:
             answers = self._scoring.score([request for request, _ in taken])
         except BaseException as error:
@@ -116,8 +155,15 @@ class ScoringService:
     async def _refuse(self, context: grpc.aio.ServicerContext, refusal: tuple[str, str, str]) -> NoReturn:
         field, code, message = refusal
         self._metrics.refused.labels(code).inc()
+        if refusal is EXPIRED:
+            await refuse(context, grpc.StatusCode.DEADLINE_EXCEEDED, code.upper(), message)
         details = [bad_request(field, message)] if field else []
         await refuse(context, grpc.StatusCode.INVALID_ARGUMENT, code.upper(), message, *details)
+
+
+def _expired(context: grpc.aio.ServicerContext) -> bool:
+    left = context.time_remaining()
+    return left is not None and left <= 0
 
 
 def _stream_response(answer: Scored) -> bytes:

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from prometheus_client import start_http_server
 
 from fraudengine import _native
 from fraudengine.errors import ConfigError
+from fraudengine.serving.admission import Admission
 from fraudengine.serving.auth import Clients
 from fraudengine.serving.guard import Guard
 from fraudengine.serving.metrics import Metrics
 from fraudengine.serving.scoring import SERVICE, ScoringService
+from fraudengine.serving.strict import Strict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,9 +30,13 @@ if TYPE_CHECKING:
     from fraudengine.bundle import Bundle
     from fraudengine.config import Settings
     from fraudengine.engine import Engine
+    from fraudengine.serving.inference import InferenceService
     from fraudengine.settings import ServeSettings
 
 __all__ = ["ScoringServer"]
+
+_CALLS_BESIDE = 64
+"""Calls beyond `serve.calls_max` that grpcio lets through: health, reflection, and what is turned away."""
 
 
 class ScoringServer:
@@ -61,17 +67,31 @@ class ScoringServer:
             answers_kept=serve.answers_kept,
             ahead_micros_max=int(settings.engine.ahead_seconds_max * 1e6),
         )
-        self._service = ScoringService(scoring, self.metrics)
+        admission = Admission(serve.calls_max, serve.rows_max, self.metrics)
+        self._service = ScoringService(scoring, admission, self.metrics)
+        self._names = [SERVICE]
         guards = [Guard(Clients(serve.tokens), self.metrics)] if serve.tokens.name else []
         self._server = grpc.aio.server(
-            interceptors=guards, maximum_concurrent_rpcs=serve.calls_max, options=_options(serve)
+            interceptors=guards,
+            maximum_concurrent_rpcs=serve.calls_max + _CALLS_BESIDE,
+            options=_options(serve),
         )
         self._server.add_generic_rpc_handlers((self._service.handlers(),))
+        self._inference: InferenceService | None = None
+        if serve.inference:
+            # Not imported before it is needed: a process may have another module with these message names.
+            from fraudengine.serving import inference
+
+            self._inference = inference.InferenceService(bundle, admission, self.metrics)
+            self._server.add_generic_rpc_handlers((self._inference.handlers(),))
+            self._names.append(inference.SERVICE)
         self._health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        strict = Strict(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, strict)
         if serve.reflection:
-            names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self._server)
+            names = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            told = reflection.aio.ReflectionServicer(names)
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(told, strict)
         self.address = _bound(self._server, serve)
         try:
             http, self._http_thread = start_http_server(
@@ -91,14 +111,18 @@ class ScoringServer:
     async def stop(self) -> None:
         """Take no more calls, let those under way end for `serve.drain_seconds`, then cancel them."""
         await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        if self._inference:
+            self._inference.drain()
         await self._server.stop(self._drain_seconds)
         self._service.close()
+        if self._inference:
+            self._inference.close()
         self._http.shutdown()
         self._http.server_close()
         self._http_thread.join()
 
     async def _say(self, status: int) -> None:
-        for name in ("", SERVICE):
+        for name in ("", *self._names):
             await self._health.set(name, status)
 
 

@@ -1,6 +1,6 @@
 //! Validation: outside values in, a compact [`Transaction`] or [`Label`] out, or the first violation.
 
-use super::currency::clip;
+use super::shown::clip;
 use super::{Channel, CurrencyTable, ENTITY_KINDS, Field, Label, Place, Transaction, Violation};
 use crate::limits::{AMOUNT_MINOR_MAX, EVENT_TIME_MAX, EVENT_TIME_MIN, ID_BYTES_MAX, MERCHANT_CATEGORY_MAX};
 use crate::units::{AmountMinor, EntityKey, EventTimeMicros};

@@ -4,6 +4,7 @@
 //! conversion rounds half to even in integers: the same input gives the same sum on every machine.
 
 use super::Violation;
+use super::shown::clip;
 
 /// An ISO 4217 code: three capital letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,11 +79,6 @@ fn divide_half_even(numerator: i128, denominator: i128) -> i128 {
     let twice = 2 * numerator.rem_euclid(denominator);
     let up = twice > denominator || (twice == denominator && quotient % 2 != 0);
     quotient + i128::from(up)
-}
-
-/// At most the first 16 characters of an outside value, for a message.
-pub(super) fn clip(text: &str) -> String {
-    text.chars().take(16).collect()
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@
 
 mod check;
 mod currency;
+mod shown;
 mod violation;
 
 pub use check::{RawLabel, RawTransaction, check, check_label, is_card_number};
 pub use currency::{CurrencyCode, CurrencyTable, minor_digits};
+pub use shown::may_hold_card_number;
 pub use violation::{Field, Violation};
 
 use crate::units::{AmountMinor, EntityKey, EventTimeMicros};

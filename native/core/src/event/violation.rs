@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use super::shown::number;
+
 /// A field of the transaction schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each variant is the field of the same name in the schema")]
@@ -80,7 +82,7 @@ pub enum Violation {
     #[error("{0} looks like a card number; send a token instead")]
     CardNumber(Field),
     /// The event or label time is outside the accepted years.
-    #[error("{field} is {micros} us since 1970, outside 2000-01-01 to 2100-01-01")]
+    #[error("{field} is {} us since 1970, outside 2000-01-01 to 2100-01-01", number(.micros))]
     TimeOutOfRange {
         /// The field.
         field: Field,
@@ -88,10 +90,10 @@ pub enum Violation {
         micros: i64,
     },
     /// The amount is negative; zero is an account verification.
-    #[error("amount_minor is {0}, must not be negative")]
+    #[error("amount_minor is {}, must not be negative", number(.0))]
     AmountNegative(i64),
     /// The amount is above the limit.
-    #[error("amount_minor is {amount}, above the limit of {max}")]
+    #[error("amount_minor is {}, above the limit of {max}", number(.amount))]
     AmountTooLarge {
         /// Its value in minor units.
         amount: i64,
@@ -115,13 +117,13 @@ pub enum Violation {
     )]
     ChannelUnknown(String),
     /// The merchant category code is outside 0 to 9999.
-    #[error("merchant_category is {0}, must be 0 to 9999")]
+    #[error("merchant_category is {}, must be 0 to 9999", number(.0))]
     CategoryOutOfRange(i64),
     /// The country is not two capital letters.
     #[error("country is {0:?}, must be an ISO 3166 alpha-2 code")]
     CountryMalformed(String),
     /// A coordinate is not a number or outside its range.
-    #[error("{field} is {value}, must be within -{max} to {max} degrees")]
+    #[error("{field} is {}, must be within -{max} to {max} degrees", number(.value))]
     CoordinateOutOfRange {
         /// Latitude or longitude.
         field: Field,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use fraudengine_core::event::may_hold_card_number;
 use thiserror::Error;
 
 use crate::limits::{GROUP_DEPTH_MAX, JSON_DEPTH_MAX, MESSAGE_BYTES_MAX, SHOWN_CHARACTERS_MAX};
@@ -140,13 +141,9 @@ impl Malformed {
     /// as long as a card number is left out, because people put numbers into wrong columns.
     #[must_use]
     pub(super) fn showing(mut self, value: &str) -> Self {
-        let digits = value.split(|c: char| !c.is_ascii_digit() && c != ' ' && c != '-');
-        let like_card = |run: &str| {
-            run.starts_with(['2', '3', '4', '5', '6']) && run.bytes().filter(u8::is_ascii_digit).count() >= 13
-        };
         let clipped: String = value.chars().take(SHOWN_CHARACTERS_MAX).flat_map(char::escape_debug).collect();
-        let redacted = digits.map(str::trim).any(like_card);
-        self.shown = Some(if redacted { "a long run of digits".to_owned() } else { clipped });
+        self.shown =
+            Some(if may_hold_card_number(value) { "a long run of digits".to_owned() } else { clipped });
         self
     }
 

@@ -109,18 +109,39 @@ pub fn transaction(message: &[u8]) -> Result<RawTransaction<'_>, Malformed> {
 
 /// The embedded messages of field 1, undecoded and in their order; other fields are skipped.
 pub fn embedded(message: &[u8]) -> Result<Vec<&[u8]>, Malformed> {
+    let mut found = Vec::new();
+    each_embedded(message, |bytes| {
+        found.push(bytes);
+        true
+    })?;
+    Ok(found)
+}
+
+/// How many embedded messages of field 1 there are; counting ends behind `most`.
+pub fn count_embedded(message: &[u8], most: usize) -> Result<usize, Malformed> {
+    let mut count = 0;
+    each_embedded(message, |_| {
+        count += 1;
+        count <= most
+    })?;
+    Ok(count)
+}
+
+/// Hands over one embedded message after the other until `take` says that it is enough.
+fn each_embedded<'m>(message: &'m [u8], mut take: impl FnMut(&'m [u8]) -> bool) -> Result<(), Malformed> {
     const FIRST: u32 = key(1, BYTES);
     let mut cursor = Cursor::new(message);
-    let mut found = Vec::new();
     while let Some(next) = cursor.key().map_err(|fault| cursor.fault(fault, &[], 0))? {
         let read = match next {
-            FIRST => cursor.varint().and_then(|length| cursor.take(length)).map(|bytes| found.push(bytes)),
+            FIRST => cursor.varint().and_then(|length| cursor.take(length)).map(&mut take),
             _ if next >> 3 == 1 => Err(Fault::WireType),
-            _ => cursor.skip(next, GROUP_DEPTH_MAX),
+            _ => cursor.skip(next, GROUP_DEPTH_MAX).map(|()| true),
         };
-        read.map_err(|fault| cursor.fault(fault, &[], 0))?;
+        if !read.map_err(|fault| cursor.fault(fault, &[], 0))? {
+            break;
+        }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Decodes a bare `Label`.
