@@ -153,6 +153,7 @@ class ServeSettings(_Section):
     inference: bool
     calls_max: Annotated[int, Field(ge=1, le=100_000)]
     rows_max: Annotated[int, Field(ge=1, le=10_000_000)]
+    backlog_max: Annotated[int, Field(ge=1, le=100_000)]
     message_bytes_max: Annotated[int, Field(ge=65_536, le=67_108_864)]
     answers_kept: Annotated[int, Field(ge=0, le=10_000_000)]
     drain_seconds: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)]

@@ -244,7 +244,9 @@ class _Call:
 
 def test_what_is_cancelled_or_too_late_when_its_turn_comes_is_not_decided(bundle: Path) -> None:
     engine, metrics = Bundle.load(bundle).engine(), Metrics()
-    scoring = _native.Scoring(engine._native, bundle_hash="0" * 64, answers_kept=9, ahead_micros_max=1_000_000)
+    scoring = _native.Scoring(
+        engine._native, bundle_hash="0" * 64, answers_kept=9, ahead_micros_max=1_000_000
+    )
     service = ScoringService(scoring, Admission(9, 9, metrics), metrics)
 
     async def ask() -> list[str]:
@@ -254,9 +256,9 @@ def test_what_is_cancelled_or_too_late_when_its_turn_comes_is_not_decided(bundle
             for name, left in lefts.items()
             if name != "late"
         ]
-        late = service._decided(of(transaction_id="late", customer_id="late"), _Call(lefts["late"]))
-        # Each has its place in the queue, and none has had its turn.
+        # Then each has its place in the queue, and none has had its turn.
         await asyncio.sleep(0)
+        late = service._decided(of(transaction_id="late", customer_id="late"), _Call(lefts["late"]))
         calls[0].cancel()
         assert (await late)[1] == "deadline_passed"
         answers = [ScoreResponse.FromString(await each).decision for each in calls[1:]]

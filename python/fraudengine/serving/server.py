@@ -144,6 +144,8 @@ def _options(serve: ServeSettings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", serve.message_bytes_max),
         ("grpc.max_send_message_length", -1),
         ("grpc.so_reuseport", 0),
+        ("grpc.server.max_pending_requests", serve.backlog_max),
+        ("grpc.server.max_pending_requests_hard_limit", serve.backlog_max),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         ("grpc.http2.max_ping_strikes", 2),
         ("grpc.keepalive_time_ms", 60_000),

@@ -1,0 +1,57 @@
+"""`fraudengine serve` as a process of its own, with its address and its memory."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["ScoringProcess", "scoring_process"]
+
+STOP_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class ScoringProcess:
+    """A service that answers.
+
+    Attributes
+    ----------
+    address
+        `HOST:PORT`.
+    pid
+        Of the process.
+
+    """
+
+    address: str
+    pid: int
+
+    def resident_bytes(self) -> int:
+        """Return the memory of the process."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text("ascii").split()[1]) * 4_096
+
+
+@contextmanager
+def scoring_process(bundle: Path, *settings: str) -> Iterator[ScoringProcess]:
+    """Yield a service that runs until the block ends; it must drain and say so."""
+    program = "import sys; from fraudengine.cli import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", program, "serve", str(bundle), "--json"]
+    for setting in ("serve.port=0", "http.port=0", *settings):
+        command += ["--set", setting]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=bundle.parent, stdout=pipe, stderr=pipe) as process:
+        try:
+            assert process.stdout is not None
+            told = json.loads(b"".join(iter(process.stdout.readline, b"}\n")) + b"}")
+            yield ScoringProcess(told["address"], process.pid)
+            process.send_signal(signal.SIGTERM)
+            _, said = process.communicate(timeout=STOP_SECONDS)
+            assert (process.returncode, b"drained" in said) == (0, True), said
+        finally:
+            process.kill()
