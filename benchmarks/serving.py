@@ -6,8 +6,8 @@ The bare server is `grpc.aio` with the same options; it answers every call with 
 looks at nothing. Both run as processes of their own on this machine, beside whoever sends. They take turns,
 and medians of the rounds are compared.
 
-- `unary`: closed loop, 16 calls at once; our own `loadtest`, and ghz if it is there (a sender in Go that takes
-  less of the cores; it reads a descriptor set, because it cannot parse `optional`).
+- `unary`: closed loop, 16 calls at once; by our own `loadtest`, and by ghz where it is (it is written in Go and
+  takes less of the cores; it reads a descriptor set, because it cannot parse `optional`).
 - `open`: 1,000 calls a second, evenly spaced, from the intended send time.
 - `users`: 10,000 calls, 200 at once.
 - `batch`: ScoreBatch of 256, two calls at once, end to end: transactions decided in a second.
@@ -112,6 +112,7 @@ def own(address: str, **told: Any) -> Row:  # noqa: ANN401 - fields of Plan
     assert set(found["statuses"]) == {"OK"}, found["statuses"]
     latency = {name: found["latency_ms"][name] for name in ("p50", "p95", "p99", "p99.9")}
     rates = {name: found[name] for name in ("calls_per_second", "transactions_per_second")}
+    rates["sender_busy"] = found["sender_busy"]
     late = {"sent_late_p99": found["send_delay_ms"]["p99"]} if "send_delay_ms" in found else {}
     return {**rates, **latency, **late}
 

@@ -31,6 +31,7 @@ def summary(latencies_ms: list[float], **plan: Any) -> Summary:
         statuses=Counter(OK=len(latencies_ms)),
         outcomes=Counter(approve=3, block=1, degraded=1, refused=2),
         ended_ns=2_000_000_000,
+        busy_seconds=0.5,
     )
     calls = max(1, len(latencies_ms))
     return Summary.of(Plan(connection=SERVICE, calls=calls, **plan), 0, [sent, Sent()])
@@ -72,6 +73,7 @@ def test_percentiles_are_times_that_were_measured() -> None:
 def test_a_summary_counts_transactions_and_calls() -> None:
     told = summary([1.0, 2.0, 10.0], rate=5.0).as_dict()
     assert (told["loop"], told["seconds"], told["calls_per_second"]) == ("open", 2.0, 1.5)
+    assert told["sender_busy"] == 0.25
     assert told["decided"] == {"approve": 3, "review": 0, "block": 1}
     assert (told["transactions_per_second"], told["refused"], told["degraded_share"]) == (2.0, 2, 0.25)
     assert (told["latency_ms"]["p50"], told["send_delay_ms"]["p99"]) == (2.0, 1.0)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+_BUSY_MAX = 0.9
+
 
 def loadtest(
     requests: Annotated[int, typer.Option(help="Closed loop: calls in all.")] = 10_000,
@@ -144,8 +146,9 @@ def _print(told: dict[str, Any]) -> None:
 
 def _notices(summary: Summary, told: dict[str, Any]) -> list[str]:
     """Say when the sender, and not the service, sets the figures."""
-    rate = summary.plan.rate
-    if rate is None:
+    if summary.sender_busy > _BUSY_MAX:
+        return [f"a sending process was busy {summary.sender_busy:.0%} of the time: try more --processes"]
+    if summary.plan.rate is None:
         return []
     late = told["send_delay_ms"]["p99"]
     if late > max(5.0, 0.25 * (told["latency_ms"]["p99"] or 0.0)):

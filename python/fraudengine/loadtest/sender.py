@@ -51,6 +51,8 @@ class Sent:
         Transactions by what came of them: the names of actions, and `refused`, `degraded`, `repeated`.
     ended_ns
         When the last answer came, by the monotonic clock of the machine.
+    busy_seconds
+        Processor time that the sending took, all threads together.
     """
 
     latencies_ns: array[int] = field(default_factory=lambda: array("q"))
@@ -58,6 +60,7 @@ class Sent:
     statuses: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
     ended_ns: int = 0
+    busy_seconds: float = 0.0
 
 
 def channel_of(told: Connection) -> grpc.Channel:
@@ -88,6 +91,7 @@ def sender(plan: Plan, run: str, number: int, pipe: Pipe) -> None:
         pipe.send(None)
         start_ns: int = pipe.recv()
         sending = _Sending(plan, channel, stock)
+        busy = time.process_time()
         if plan.rate is None:
             _sleep_until(start_ns)
             at_once = len(range(number, plan.concurrency, plan.processes))
@@ -96,6 +100,7 @@ def sender(plan: Plan, run: str, number: int, pipe: Pipe) -> None:
             step_ns = 1e9 / plan.rate
             due = (start_ns + int(each * step_ns) for each in range(number, plan.calls, plan.processes))
             sent = sending.open(due)
+        sent.busy_seconds = time.process_time() - busy
         pipe.send(sent)
 
 

@@ -36,6 +36,8 @@ class Summary:
         Sorted; of the calls that were answered OK or ran into their deadline.
     delays_ns
         How much later than intended calls were sent: the sender's own share of the latencies.
+    sender_busy
+        Largest share of one processor that a sending process took, about 0 to 1: near 1 it is the limit.
     statuses
         Calls by gRPC status.
     outcomes
@@ -46,15 +48,18 @@ class Summary:
     seconds: float
     latencies_ns: npt.NDArray[np.int64]
     delays_ns: npt.NDArray[np.int64]
+    sender_busy: float
     statuses: Counter[str]
     outcomes: Counter[str]
 
     @classmethod
     def of(cls, plan: Plan, start_ns: int, sent: Sequence[Sent]) -> Summary:
         """Return the summary of what the processes saw."""
+        seconds = (max(each.ended_ns for each in sent) - start_ns) / 1e9
         return cls(
             plan=plan,
-            seconds=max((each.ended_ns for each in sent), default=start_ns) / 1e9 - start_ns / 1e9,
+            seconds=seconds,
+            sender_busy=max(each.busy_seconds for each in sent) / max(seconds, 1e-9),
             latencies_ns=np.sort(np.concatenate([np.asarray(each.latencies_ns, np.int64) for each in sent])),
             delays_ns=np.concatenate([np.asarray(each.delays_ns, np.int64) for each in sent]),
             statuses=sum((each.statuses for each in sent), Counter()),
@@ -80,6 +85,7 @@ class Summary:
             "batch": plan.batch,
             "seed": plan.seed,
             "processes": plan.processes,
+            "sender_busy": round(self.sender_busy, 3),
             "calls": plan.calls,
             "seconds": round(self.seconds, 3),
             "calls_per_second": round(self.statuses["OK"] / seconds, 1),
