@@ -6,8 +6,8 @@ The bare server is `grpc.aio` with the same options; it answers every call with 
 looks at nothing. Both run as processes of their own on this machine, beside whoever sends. They take turns,
 and medians of the rounds are compared.
 
-- `unary`: closed loop, 16 calls at once; by our own `loadtest`, and by ghz where it is (it is written in Go and
-  takes less of the cores; it reads a descriptor set, because it cannot parse `optional`).
+- `unary`: closed loop, 16 calls at once; by our own `loadtest`, and by ghz where it is: it is in Go and takes
+  less of the cores. It reads a descriptor set, because it cannot parse `optional`.
 - `open`: 1,000 calls a second, evenly spaced, from the intended send time.
 - `users`: 10,000 calls, 200 at once.
 - `batch`: ScoreBatch of 256, two calls at once, end to end: transactions decided in a second.
