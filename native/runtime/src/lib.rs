@@ -15,5 +15,6 @@ pub mod settings;
 pub mod sink;
 pub mod stop;
 pub mod stream;
+pub mod tail;
 pub mod wire;
 pub mod workers;

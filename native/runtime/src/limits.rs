@@ -22,6 +22,9 @@ pub const SNAPSHOT_PART_BYTES_MAX: u64 = 1 << 31;
 /// Chunks between two threads of the stream; at the bound the earlier thread waits.
 pub const CHUNKS_QUEUED_MAX: usize = 4;
 
+/// Acknowledged decisions that are kept for the writers of the same process, in bytes; a writer that is further behind reads
+/// the topic.
+pub const TAIL_BYTES_MAX: usize = 64 << 20;
 /// Chunks in circulation: both channels full, and one in the hand of each thread.
 pub const CHUNKS_MAX: usize = 2 * CHUNKS_QUEUED_MAX + 3;
 

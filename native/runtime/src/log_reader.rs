@@ -5,9 +5,11 @@
 //! gaps between offsets are normal; a consumer that has stopped although there is more to read is made anew.
 //! [`GenerationRule`] leaves out what a process that had already been replaced has written.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::kafka::{Consumer, KafkaError, KafkaSettings, Polled, Position};
+use crate::tail::{Block, Found, Tail};
 
 /// Silence after which the end of the log is asked for, to tell "nothing new" from "stuck".
 const STALL: Duration = Duration::from_secs(10);
@@ -32,7 +34,9 @@ pub struct LogRecord<'a> {
 pub struct LogReader {
     settings: KafkaSettings,
     topic: String,
-    consumer: Consumer,
+    /// What is kept of the topic in this process.
+    tail: Option<Arc<Tail>>,
+    source: Source,
     next: i64,
     /// Offset behind the last record, as far as was heard.
     high: i64,
@@ -40,6 +44,14 @@ pub struct LogReader {
     patience: Duration,
     rebuilt: u64,
     trouble: Option<String>,
+}
+
+/// Where the records of the last poll are.
+#[derive(Debug)]
+enum Source {
+    Topic(Consumer),
+    /// In a block of the tail, from an offset on.
+    Tail(Arc<Block>, i64),
 }
 
 impl LogReader {
@@ -56,7 +68,8 @@ impl LogReader {
         Ok(Self {
             settings: settings.clone(),
             topic: topic.to_owned(),
-            consumer,
+            tail: None,
+            source: Source::Topic(consumer),
             next,
             high,
             moved: Instant::now(),
@@ -66,9 +79,27 @@ impl LogReader {
         })
     }
 
+    /// Takes what this process still holds of the topic from there instead of from the broker.
+    #[must_use]
+    pub fn with_tail(mut self, tail: Option<Arc<Tail>>) -> Self {
+        self.tail = tail;
+        self
+    }
+
     /// Waits up to `timeout_ms` for records and returns how many came, at most `max`. Those of the last poll are gone.
     pub fn poll(&mut self, max: usize, timeout_ms: i32) -> Result<usize, KafkaError> {
-        let count = match self.consumer.poll(max, timeout_ms)? {
+        if let Some(count) = self.poll_tail(max, timeout_ms) {
+            return Ok(count);
+        }
+        let consumer = match &mut self.source {
+            Source::Topic(consumer) => consumer,
+            Source::Tail(..) => {
+                tracing::debug!(target: "kafka", topic = %self.topic, next = self.next, "a reader fell behind the tail");
+                self.source = Source::Topic(connect(&self.settings, &self.topic, self.next)?.0);
+                return Ok(0);
+            }
+        };
+        let count = match consumer.poll(max, timeout_ms)? {
             Polled::Records(count) => count,
             Polled::Trouble(reason) => {
                 self.trouble = Some(reason);
@@ -76,8 +107,8 @@ impl LogReader {
             }
         };
         if count > 0 {
-            self.next = self.consumer.message(count - 1).offset + 1;
-            let heard = self.consumer.handle().end_heard(&self.topic, 0);
+            self.next = consumer.message(count - 1).offset + 1;
+            let heard = consumer.handle().end_heard(&self.topic, 0);
             self.high = self.high.max(self.next).max(heard.unwrap_or(0));
             self.moved = Instant::now();
             self.patience = STALL;
@@ -88,10 +119,40 @@ impl LogReader {
         Ok(count)
     }
 
+    /// Takes records from the tail; `None` where it does not hold the next one.
+    fn poll_tail(&mut self, max: usize, timeout_ms: i32) -> Option<usize> {
+        let tail = self.tail.as_ref()?;
+        // At the tail's end a reader of the topic still waits there: what comes first may not be ours.
+        let on_tail = matches!(self.source, Source::Tail(..));
+        let timeout = if on_tail { Duration::from_millis(timeout_ms.max(0) as u64) } else { Duration::ZERO };
+        match tail.find(self.next, timeout) {
+            Found::Block(block) => {
+                let (from, until) = (self.next, block.end().min(self.next.saturating_add(max as i64)));
+                self.next = until;
+                self.high = tail.end();
+                self.moved = Instant::now();
+                self.trouble = None;
+                // This ends a consumer, with what it has read ahead.
+                self.source = Source::Tail(block, from);
+                Some((until - from) as usize)
+            }
+            Found::End if on_tail => Some(0),
+            Found::End | Found::Elsewhere => None,
+        }
+    }
+
     /// A record of the last poll.
     pub fn record(&mut self, at: usize) -> LogRecord<'_> {
-        let message = self.consumer.message(at);
-        LogRecord { offset: message.offset, timestamp_ms: message.timestamp_ms, value: message.value }
+        match &self.source {
+            Source::Topic(consumer) => {
+                let message = consumer.message(at);
+                LogRecord { offset: message.offset, timestamp_ms: message.timestamp_ms, value: message.value }
+            }
+            Source::Tail(block, from) => {
+                let offset = from + at as i64;
+                LogRecord { offset, timestamp_ms: block.time_ms(), value: block.record(offset) }
+            }
+        }
     }
 
     /// Offset of the next record.
@@ -106,7 +167,11 @@ impl LogReader {
 
     /// Asks the broker where the log ends now.
     pub fn refresh_end(&mut self) -> Result<(), KafkaError> {
-        self.high = self.consumer.handle().watermarks(&self.topic, 0, ASK_TIMEOUT_MS)?.1;
+        self.high = match (&self.source, &self.tail) {
+            (Source::Topic(consumer), _) => consumer.handle().watermarks(&self.topic, 0, ASK_TIMEOUT_MS)?.1,
+            (Source::Tail(..), Some(tail)) => tail.end(),
+            (Source::Tail(..), None) => self.high,
+        };
         Ok(())
     }
 
@@ -133,7 +198,7 @@ impl LogReader {
             return Ok(());
         }
         tracing::warn!(target: "kafka", topic = %self.topic, next = self.next, end = self.high, "the reader is stuck and is made anew");
-        self.consumer = connect(&self.settings, &self.topic, self.next)?.0;
+        self.source = Source::Topic(connect(&self.settings, &self.topic, self.next)?.0);
         self.rebuilt += 1;
         // The rest of the log may hold no records at all (only a transaction's marks): do not spin on it.
         self.patience = (self.patience * 2).min(STALL_MAX);

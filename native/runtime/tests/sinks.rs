@@ -18,7 +18,7 @@ const ROWS: &str = "SELECT count(*) FROM transactions";
 fn write_until(database: &Database, log: &Log, offset: i64, retention_days: u32) {
     let stop = Stop::default();
     let settings = fraudengine_runtime::sink::PostgresSettings { retention_days, ..database.settings() };
-    let handle = spawn_postgres(&settings, &log.settings, euro(), &stop).unwrap();
+    let handle = spawn_postgres(&settings, &log.settings, euro(), None, &stop).unwrap();
     reach(&handle, offset);
     stop.set();
     handle.join();
@@ -76,8 +76,9 @@ fn two_writers_and_killed_connections_write_every_row_once() {
     log.decide(0..30_000);
     let end = log.flush();
     let stop = Stop::default();
-    let handles: Vec<_> =
-        (0..2).map(|_| spawn_postgres(&database.settings(), &log.settings, euro(), &stop).unwrap()).collect();
+    let handles: Vec<_> = (0..2)
+        .map(|_| spawn_postgres(&database.settings(), &log.settings, euro(), None, &stop).unwrap())
+        .collect();
     // Connections are ended by the server at any moment of a batch, before and after its commit.
     let mut admin = Client::connect(&address("POSTGRES"), NoTls).unwrap();
     wait_until("all is written", || {
@@ -160,7 +161,7 @@ fn an_older_database_is_brought_up_to_date_and_a_newer_one_is_refused() {
         .execute("INSERT INTO schema_migrations (version, name, checksum) VALUES (99, 'x', 'x')", &[])
         .unwrap();
     let stop = Stop::default();
-    let handle = spawn_postgres(&database.settings(), &log.settings, euro(), &stop).unwrap();
+    let handle = spawn_postgres(&database.settings(), &log.settings, euro(), None, &stop).unwrap();
     wait_until("it is refused", || first(&handle).last_error.is_some_and(|error| error.contains("newer")));
     stop.set();
     handle.join();
@@ -173,7 +174,7 @@ fn a_database_that_is_missing_is_told_and_waited_for() {
     log.decide(0..10);
     let end = log.flush();
     let stop = Stop::default();
-    let handle = spawn_postgres(&database.settings(), &log.settings, euro(), &stop).unwrap();
+    let handle = spawn_postgres(&database.settings(), &log.settings, euro(), None, &stop).unwrap();
     wait_until("it is told", || {
         let status = first(&handle);
         let told = status.last_error.is_some_and(|error| error.contains("does not exist"));
@@ -196,7 +197,7 @@ fn records_that_the_broker_has_dropped_are_told_and_the_rest_is_written() {
     let end = log.flush();
     log.drop_before(51);
     let stop = Stop::default();
-    let handle = spawn_postgres(&database.settings(), &log.settings, euro(), &stop).unwrap();
+    let handle = spawn_postgres(&database.settings(), &log.settings, euro(), None, &stop).unwrap();
     reach(&handle, end);
     let status = first(&handle);
     stop.set();
@@ -217,7 +218,7 @@ fn the_newest_label_of_a_transaction_is_its_row() {
     log.label("a", true, Some("4111 1111 1111 1111"));
     log.flush();
     let stop = Stop::default();
-    let handle = spawn_postgres(&database.settings(), &log.settings, euro(), &stop).unwrap();
+    let handle = spawn_postgres(&database.settings(), &log.settings, euro(), None, &stop).unwrap();
     wait_until("labels are written", || handle.status()[1].next_offset == 5);
     log.label("b", true, Some("account_takeover"));
     log.flush();
@@ -243,7 +244,7 @@ fn an_outage_and_a_hung_server_cost_time_and_nothing_else() {
     let url = database.url.replace(&target, &format!("127.0.0.1:{}", proxy.port));
     log.decide(0..1_000);
     let stop = Stop::default();
-    let handle = spawn_postgres(&postgres_settings(&url), &log.settings, euro(), &stop).unwrap();
+    let handle = spawn_postgres(&postgres_settings(&url), &log.settings, euro(), None, &stop).unwrap();
     reach(&handle, log.flush());
     proxy.cut();
     log.decide(1_000..100_000);

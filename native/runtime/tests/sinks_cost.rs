@@ -46,7 +46,7 @@ fn postgres() {
     // Further statements, to see what an index would cost.
     if let Ok(statements) = std::env::var("FRAUDENGINE_TEST_SQL") {
         let stop = Stop::default();
-        let handle = spawn_postgres(&database.settings(), &log.settings, euro(), &stop).unwrap();
+        let handle = spawn_postgres(&database.settings(), &log.settings, euro(), None, &stop).unwrap();
         reach(&handle, log.flush());
         stop.set();
         handle.join();
@@ -63,7 +63,7 @@ fn postgres() {
     let stop = Stop::default();
     let settings = PostgresSettings { batch_rows: 5_000, batch_wait_ms: 200, ..database.settings() };
     let begun = Instant::now();
-    let handle = spawn_postgres(&settings, &log.settings, euro(), &stop).unwrap();
+    let handle = spawn_postgres(&settings, &log.settings, euro(), None, &stop).unwrap();
     let mut client = database.client();
     let mut pids: Vec<i32> = Vec::new();
     let (mut server, mut thread) = (0.0_f64, 0.0_f64);
@@ -119,7 +119,7 @@ fn redis_server() {
     let server = spent(&format!("/proc/{pid}/stat"));
     let begun = Instant::now();
     let stop = Stop::default();
-    let handle = spawn_redis(&settings, &log.settings, &stop).unwrap();
+    let handle = spawn_redis(&settings, &log.settings, None, &stop).unwrap();
     let mut thread = 0.0_f64;
     wait_until("all is counted", || {
         thread = thread_spent("redis");

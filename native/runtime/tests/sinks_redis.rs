@@ -35,7 +35,7 @@ fn counters_feeds_and_profiles_show_the_decisions() {
     log.append(&repeated);
     let end = log.flush();
     let stop = Stop::default();
-    let handle = spawn_redis(&settings, &log.settings, &stop).unwrap();
+    let handle = spawn_redis(&settings, &log.settings, None, &stop).unwrap();
     reach(&handle, end);
     for (name, count) in
         [("transactions", 2_000), ("approved", 1_800), ("reviewed", 100), ("blocked", 100), ("repeated", 1)]
@@ -71,7 +71,7 @@ fn restarts_flushes_and_older_data_are_counted_right() {
     let mut at = connection(&settings);
     let run = |log: &Log, then: &mut dyn FnMut()| {
         let stop = Stop::default();
-        let handle = spawn_redis(&settings, &log.settings, &stop).unwrap();
+        let handle = spawn_redis(&settings, &log.settings, None, &stop).unwrap();
         reach(&handle, log.flush());
         then();
         stop.set();
@@ -90,7 +90,7 @@ fn restarts_flushes_and_older_data_are_counted_right() {
     assert_eq!(field(&mut at, "fraud:counters", "transactions"), 200);
     // Everything is lost while the sink runs: it goes on from where it stands, under a new epoch.
     let stop = Stop::default();
-    let handle = spawn_redis(&settings, &log.settings, &stop).unwrap();
+    let handle = spawn_redis(&settings, &log.settings, None, &stop).unwrap();
     reach(&handle, log.flush());
     redis::cmd("FLUSHDB").exec(&mut at).unwrap();
     log.decide(200..250);
@@ -113,7 +113,8 @@ fn two_writers_a_cut_and_a_hang_count_every_decision_once() {
     let proxy = Proxy::new(target.clone());
     settings.url = server.replace(&target, &format!("127.0.0.1:{}", proxy.port));
     let stop = Stop::default();
-    let handles: Vec<_> = (0..2).map(|_| spawn_redis(&settings, &log.settings, &stop).unwrap()).collect();
+    let handles: Vec<_> =
+        (0..2).map(|_| spawn_redis(&settings, &log.settings, None, &stop).unwrap()).collect();
     let all = |end: i64| {
         wait_until("all is counted", || handles.iter().all(|handle| first(handle).next_offset >= end));
     };

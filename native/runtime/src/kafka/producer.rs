@@ -7,6 +7,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::ptr::NonNull;
+use std::slice;
 
 use rdkafka::bindings as sys;
 
@@ -26,13 +27,15 @@ pub struct Record<'a> {
 
 /// A record that the broker has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Delivery {
+pub struct Delivery<'a> {
     /// Position of its topic among the producer's.
     pub topic: usize,
     /// The tag it was sent with.
     pub tag: u64,
     /// Where it stands.
     pub offset: i64,
+    /// Its value.
+    pub value: &'a [u8],
 }
 
 /// See the module's text.
@@ -134,7 +137,11 @@ impl Producer {
     }
 
     /// Takes the deliveries that have come in, waiting up to `timeout_ms` for the first.
-    pub fn deliveries(&mut self, timeout_ms: i32, mut each: impl FnMut(Delivery)) -> Result<(), KafkaError> {
+    pub fn deliveries(
+        &mut self,
+        timeout_ms: i32,
+        mut each: impl FnMut(Delivery<'_>),
+    ) -> Result<(), KafkaError> {
         let mut wait = timeout_ms;
         loop {
             // SAFETY: the queue is valid; the event is destroyed below.
@@ -165,7 +172,7 @@ impl Producer {
     unsafe fn reports(
         &self,
         event: *mut sys::rd_kafka_event_t,
-        each: &mut impl FnMut(Delivery),
+        each: &mut impl FnMut(Delivery<'_>),
     ) -> Result<(), KafkaError> {
         loop {
             // SAFETY: by this function's contract; each message lives as long as the event.
@@ -183,7 +190,18 @@ impl Producer {
             }
             let topic = self.topics.iter().position(|topic| topic.0.as_ptr() == message.rkt);
             if let Some(topic) = topic {
-                each(Delivery { topic, tag: message._private as usize as u64, offset: message.offset });
+                let value = if message.payload.is_null() {
+                    &[][..]
+                } else {
+                    // SAFETY: the copy that the client has sent lives as long as the message.
+                    unsafe { slice::from_raw_parts(message.payload.cast::<u8>(), message.len) }
+                };
+                each(Delivery {
+                    topic,
+                    tag: message._private as usize as u64,
+                    offset: message.offset,
+                    value,
+                });
             }
         }
     }

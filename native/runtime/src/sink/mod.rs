@@ -25,13 +25,15 @@ pub use settings::{PostgresSettings, RedisSettings};
 pub use status::{Retry, SinkError, SinkState, Status};
 
 use std::io;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::kafka::KafkaSettings;
 use crate::stop::Stop;
+use crate::tail::Tail;
 use fraudengine_core::event::CurrencyTable;
 use status::Shared;
-use worker::{Writer, run};
+use worker::{Log, Writer, run};
 
 /// The threads of a sink. Dropping it leaves them running; they end when the stop flag is set.
 #[derive(Debug)]
@@ -59,43 +61,48 @@ impl SinkHandle {
     fn spawn<W: Writer + Send + 'static>(
         &mut self,
         name: &'static str,
-        topic: &str,
+        log: Log,
         writer: W,
-        kafka: &KafkaSettings,
         stop: &Stop,
     ) -> io::Result<()> {
-        let shared = Shared::new(name, topic);
-        let (own, kafka, stop, topic) = (shared.clone(), kafka.clone(), stop.clone(), topic.to_owned());
+        let shared = Shared::new(name, &log.topic);
+        let (own, stop) = (shared.clone(), stop.clone());
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || run(writer, &kafka, &topic, &own, &stop))?;
+            .spawn(move || run(writer, &log, &own, &stop))?;
         self.threads.push(thread);
         self.shared.push(shared);
         Ok(())
     }
 }
 
-/// Starts the writers to Postgres: one of decisions and alerts, one of labels, which takes what an engine with these
+/// Starts the writers to Postgres (`tail` holds the newest decisions, where this process writes them): one of decisions and alerts, one of labels, which takes what an engine with these
 /// currencies takes.
 pub fn spawn_postgres(
     settings: &PostgresSettings,
     kafka: &KafkaSettings,
     currencies: CurrencyTable,
+    tail: Option<&Arc<Tail>>,
     stop: &Stop,
 ) -> io::Result<SinkHandle> {
     let mut handle = SinkHandle { threads: Vec::new(), shared: Vec::new() };
     let decisions = postgres::DecisionWriter::new(settings, &kafka.decisions_topic);
-    handle.spawn("postgres", &kafka.decisions_topic, decisions, kafka, stop)?;
+    handle.spawn("postgres", Log::new(kafka, &kafka.decisions_topic, tail), decisions, stop)?;
     let format = kafka.labels_format;
     let labels = postgres_labels::LabelWriter::new(settings, &kafka.labels_topic, format, currencies);
-    handle.spawn("postgres-labels", &kafka.labels_topic, labels, kafka, stop)?;
+    handle.spawn("postgres-labels", Log::new(kafka, &kafka.labels_topic, None), labels, stop)?;
     Ok(handle)
 }
 
 /// Starts the writer to Redis.
-pub fn spawn_redis(settings: &RedisSettings, kafka: &KafkaSettings, stop: &Stop) -> io::Result<SinkHandle> {
+pub fn spawn_redis(
+    settings: &RedisSettings,
+    kafka: &KafkaSettings,
+    tail: Option<&Arc<Tail>>,
+    stop: &Stop,
+) -> io::Result<SinkHandle> {
     let mut handle = SinkHandle { threads: Vec::new(), shared: Vec::new() };
     let writer = redis::RedisWriter::new(settings, &kafka.decisions_topic);
-    handle.spawn("redis", &kafka.decisions_topic, writer, kafka, stop)?;
+    handle.spawn("redis", Log::new(kafka, &kafka.decisions_topic, tail), writer, stop)?;
     Ok(handle)
 }

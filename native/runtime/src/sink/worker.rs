@@ -1,11 +1,13 @@
 //! The loop that every sink runs: read a batch, write it with its position, again; and what happens on errors.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::status::{Shared, SinkError, SinkState};
 use crate::kafka::{KafkaError, KafkaSettings};
 use crate::log_reader::{LogReader, LogRecord};
 use crate::stop::Stop;
+use crate::tail::Tail;
 
 /// Longest wait for the first record of a batch: how soon the stop flag is seen.
 const IDLE_MS: u64 = 100;
@@ -19,6 +21,26 @@ pub(super) enum Start {
     At(i64),
     /// Nothing was ever written: this many records before the end of the log, at most.
     Fresh(i64),
+}
+
+/// What a sink reads.
+#[derive(Clone, Debug)]
+pub(super) struct Log {
+    kafka: KafkaSettings,
+    /// Its name.
+    pub topic: String,
+    tail: Option<Arc<Tail>>,
+}
+
+impl Log {
+    /// A topic, and what this process holds of it.
+    pub fn new(kafka: &KafkaSettings, topic: &str, tail: Option<&Arc<Tail>>) -> Self {
+        Self { kafka: kafka.clone(), topic: topic.to_owned(), tail: tail.cloned() }
+    }
+
+    fn open(&self, next: i64) -> Result<LogReader, KafkaError> {
+        Ok(LogReader::open(&self.kafka, &self.topic, next)?.with_tail(self.tail.clone()))
+    }
 }
 
 /// What a batch held, counted while it was taken in.
@@ -71,16 +93,10 @@ impl Backoff {
 }
 
 /// Runs until the stop flag is set.
-pub(super) fn run<W: Writer>(
-    mut writer: W,
-    kafka: &KafkaSettings,
-    topic: &str,
-    shared: &Shared,
-    stop: &Stop,
-) {
+pub(super) fn run<W: Writer>(mut writer: W, log: &Log, shared: &Shared, stop: &Stop) {
     let mut backoff = Backoff::default();
     while !stop.is_set() {
-        let done = open(&mut writer, kafka, topic, shared)
+        let done = open(&mut writer, log, shared)
             .and_then(|reader| pump(&mut writer, reader, shared, stop, &mut backoff));
         match done {
             Ok(()) => break,
@@ -94,16 +110,11 @@ pub(super) fn run<W: Writer>(
 }
 
 /// Finds the position and opens the reader there.
-fn open<W: Writer>(
-    writer: &mut W,
-    kafka: &KafkaSettings,
-    topic: &str,
-    shared: &Shared,
-) -> Result<LogReader, SinkError> {
+fn open<W: Writer>(writer: &mut W, log: &Log, shared: &Shared) -> Result<LogReader, SinkError> {
     let next = match writer.resume()? {
         Start::At(next) => next,
         Start::Fresh(back) => {
-            let (low, high) = LogReader::ends(kafka, topic)?;
+            let (low, high) = LogReader::ends(&log.kafka, &log.topic)?;
             writer.begin(low.max(high.saturating_sub(back)))?;
             match writer.resume()? {
                 Start::At(next) => next,
@@ -111,13 +122,13 @@ fn open<W: Writer>(
             }
         }
     };
-    let opened = match LogReader::open(kafka, topic, next) {
+    let opened = match log.open(next) {
         Err(KafkaError::OffsetOutOfRange { offset, low, .. }) if offset < low => {
             // The outage was longer than the broker keeps the log. Going on is all that is left; the hole is told.
-            tracing::error!(target: "sink", topic, from = offset, to = low, "the broker has dropped records that were not written yet");
+            tracing::error!(target: "sink", topic = %log.topic, from = offset, to = low, "the broker has dropped records that were not written yet");
             shared.update(|status| status.lost += (low - offset) as u64);
             writer.flush(offset, low)?;
-            LogReader::open(kafka, topic, low)
+            log.open(low)
         }
         other => other,
     }?;

@@ -24,11 +24,12 @@ use super::chunk::{Chunk, DecidedChunk, Refused, Row};
 use super::delivery::{ALERTS, DEAD_LETTERS, DECISIONS, Delivery, TOPICS};
 use super::recovery;
 use crate::kafka::{Delivery as Delivered, Producer, Record};
-use crate::metrics::{Metrics, Stage};
+use crate::metrics::{Metrics, Stage, now_micros};
 use crate::payload::encode::{self, Source};
 use crate::payload::reasons::FeatureNames;
 use crate::settings::{FeaturesIn, Settings};
 use crate::stop::Stop;
+use crate::tail::{Block, Tail};
 
 /// How long this thread waits for a chunk before it looks for acknowledgements.
 const IDLE: Duration = Duration::from_millis(2);
@@ -222,10 +223,13 @@ pub struct Outlet {
     /// Alerts whose decisions are not acknowledged yet: the position after the decision, key and value.
     alerts_waiting: VecDeque<(u64, Vec<u8>, Vec<u8>)>,
     watched: Vec<u64>,
+    tail: Arc<Tail>,
+    /// Acknowledged decisions on their way to the tail.
+    block: Block,
 }
 
 impl Outlet {
-    /// Sends through `producer`, whose topics are decisions, alerts and dead letters.
+    /// Sends through `producer`, whose topics are decisions, alerts and dead letters; what is acknowledged is kept in `tail`.
     pub fn new(
         settings: &Settings,
         producer: Producer,
@@ -233,6 +237,7 @@ impl Outlet {
         first: u64,
         delivery: Arc<Delivery>,
         metrics: Arc<Metrics>,
+        tail: Arc<Tail>,
     ) -> Self {
         let in_flight_max = settings.output.in_flight_max as u64;
         Self {
@@ -246,6 +251,8 @@ impl Outlet {
             acknowledged: first,
             alerts_waiting: VecDeque::new(),
             watched: Vec::new(),
+            tail,
+            block: Block::default(),
         }
     }
 
@@ -334,16 +341,24 @@ impl Outlet {
         let (mut records, mut offsets) = ([0; TOPICS], [None; TOPICS]);
         let (mut position, watched, mut found) = (self.acknowledged, &self.watched, Vec::new());
         let (expected, mut gaps) = (&mut self.expected, Vec::new());
-        self.producer.deliveries(wait_ms, |Delivered { topic, offset, .. }| {
+        let (tail, block) = (&self.tail, &mut self.block);
+        block.begin(expected[DECISIONS], now_micros() / 1_000);
+        self.producer.deliveries(wait_ms, |Delivered { topic, offset, value, .. }| {
             // The client does not learn the offset of a record that the broker turned out to have already.
             if offset >= 0 && offset != expected[topic] {
                 gaps.push((topic, expected[topic], offset));
                 expected[topic] = offset;
+                if topic == DECISIONS {
+                    let full = std::mem::take(block);
+                    *block = tail.append(full);
+                    block.begin(offset, now_micros() / 1_000);
+                }
             }
             expected[topic] += 1;
             records[topic] += 1;
             offsets[topic] = Some(expected[topic]);
             if topic == DECISIONS {
+                block.push(value);
                 position += 1;
                 if watched.contains(&position) {
                     found.push((position, expected[topic]));
@@ -356,6 +371,10 @@ impl Outlet {
         }
         if records.iter().all(|&count| count == 0) {
             return Ok(());
+        }
+        if records[DECISIONS] > 0 {
+            let full = std::mem::take(&mut self.block);
+            self.block = self.tail.append(full);
         }
         self.acknowledged = position;
         self.delivery.acknowledged(records, offsets, &found);

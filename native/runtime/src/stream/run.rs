@@ -11,7 +11,7 @@ use super::StreamError;
 use super::care::Care;
 use super::chunk::Chunk;
 use super::decider::Decider;
-use super::delivery::{ALERTS, Delivery, TOPICS};
+use super::delivery::{ALERTS, DECISIONS, Delivery, TOPICS};
 use super::drill::Drill;
 use super::model::ModelSlot;
 use super::output::{Encoder, Outlet};
@@ -23,6 +23,7 @@ use crate::limits::{CHUNKS_MAX, CHUNKS_QUEUED_MAX};
 use crate::metrics::Metrics;
 use crate::settings::{DrillStage, Settings};
 use crate::stop::Stop;
+use crate::tail::Tail;
 use crate::workers;
 
 /// How long an orderly end waits for acknowledgements.
@@ -40,6 +41,8 @@ pub struct Run {
     abandon: Stop,
     /// Offset of the next transaction of each partition, as decided.
     progress: Arc<Mutex<Vec<i64>>>,
+    /// The newest acknowledged decisions.
+    tail: Arc<Tail>,
 }
 
 fn spawn<T: Send + 'static>(
@@ -104,8 +107,16 @@ impl Run {
         delivery.sent_ahead(sent);
 
         let encoder = Encoder::new(settings, generations, recovered.letters_sent);
-        let outlet =
-            Outlet::new(settings, producer, encoder, position, Arc::clone(&delivery), Arc::clone(metrics));
+        let tail = Arc::new(Tail::new(delivery.offsets()[DECISIONS]));
+        let outlet = Outlet::new(
+            settings,
+            producer,
+            encoder,
+            position,
+            Arc::clone(&delivery),
+            Arc::clone(metrics),
+            Arc::clone(&tail),
+        );
         if recovered.begins_at_ends {
             snapshot_writer::keep_start(settings, &engine, &sources, label_offset, generations)?;
         }
@@ -152,6 +163,7 @@ impl Run {
             stop_source,
             abandon,
             progress,
+            tail,
         })
     }
 
@@ -161,6 +173,11 @@ impl Run {
             || is_over(self.decider.as_ref())
             || is_over(self.output.as_ref())
             || is_over(self.writer.as_ref())
+    }
+
+    /// The newest acknowledged decisions.
+    pub const fn tail(&self) -> &Arc<Tail> {
+        &self.tail
     }
 
     /// Offset of the next transaction of each partition, as decided.

@@ -11,6 +11,7 @@ use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::sink::{SinkHandle, spawn_postgres, spawn_redis};
 use crate::stop::Stop;
+use crate::tail::Tail;
 
 /// How long an orderly end waits for the writers to write what has been decided.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,17 +25,18 @@ pub struct Sinks {
 }
 
 impl Sinks {
-    /// Starts those that are switched on.
-    pub fn start(settings: &Settings, metrics: &Arc<Metrics>) -> Result<Self, StreamError> {
+    /// Starts those that are switched on; they take from `tail` what it holds.
+    pub fn start(settings: &Settings, metrics: &Arc<Metrics>, tail: &Arc<Tail>) -> Result<Self, StreamError> {
         let stop = Stop::default();
         let mut sinks = Self { stop, handles: Vec::new(), metrics: Arc::clone(metrics) };
         if settings.postgres.enabled {
             let currencies = settings.engine.currencies()?;
-            let handle = spawn_postgres(&settings.postgres, &settings.kafka, currencies, &sinks.stop);
+            let handle =
+                spawn_postgres(&settings.postgres, &settings.kafka, currencies, Some(tail), &sinks.stop);
             sinks.handles.push(Arc::new(handle.map_err(|_| StreamError::Thread("postgres"))?));
         }
         if settings.redis.enabled {
-            let handle = spawn_redis(&settings.redis, &settings.kafka, &sinks.stop);
+            let handle = spawn_redis(&settings.redis, &settings.kafka, Some(tail), &sinks.stop);
             sinks.handles.push(Arc::new(handle.map_err(|_| StreamError::Thread("redis"))?));
         }
         metrics.set_sinks(sinks.handles.clone());

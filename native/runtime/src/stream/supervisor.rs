@@ -252,7 +252,7 @@ fn decide(shared: &Arc<Shared>, seat: &Seat) -> Result<(), StreamError> {
     loop {
         // Not while suspects are taken: a fault of a sink must not accuse a record.
         if sinks.is_none() && shared.metrics.careful.load(Relaxed) == 0 {
-            sinks = Some(Sinks::start(settings, &shared.metrics)?);
+            sinks = Some(Sinks::start(settings, &shared.metrics, run.tail())?);
         }
         let state = seat.wait_while(&SeatState::Seated, TICK);
         if run.has_failed() {
