@@ -143,7 +143,9 @@ mod tests {
     fn block(first: i64, values: &[&[u8]]) -> Block {
         let mut block = Block::default();
         block.begin(first, 7);
-        values.iter().for_each(|value| block.push(value));
+        for value in values {
+            block.push(value);
+        }
         block
     }
 
