@@ -34,7 +34,7 @@ from fraudengine.training import TrainOptions, train
 from machine import facts, save
 
 BATCH = 256
-CALLERS = {"batches": 8, "single": 200}
+CALLERS = {"batches": 32, "single": 200}
 CAPACITY_SECONDS = 8.0
 AFTER_SECONDS = 10.0
 
@@ -93,7 +93,11 @@ def measured(kind: str, sender: Sender | Ghz, process: ScoringProcess, seconds: 
     grown = process.resident_bytes() - before
     after = sender.open(capacity / 2, AFTER_SECONDS)
     accepted = [call for call in calls if call.code == "OK"]
-    rejected = [call for call in calls if call.code != "OK"]
+    # From when they were really sent: a rejection is no answer to a sender that is late.
+    rejected = [
+        Call(call.at, call.milliseconds - call.late_ms, call.code) for call in calls if call.code != "OK"
+    ]
+    sender_late = [Call(call.at, call.late_ms, call.code) for call in calls]
     usual_p99 = percentile(usual, 0.99)
     late = [call for call in after if call.code != "OK" or call.milliseconds > usual_p99]
     return {
@@ -105,6 +109,7 @@ def measured(kind: str, sender: Sender | Ghz, process: ScoringProcess, seconds: 
         "accepted_ms": summary(accepted),
         "accepted_p99_over_usual": round(percentile(accepted, 0.99) / usual_p99, 2),
         "rejected_ms": summary(rejected),
+        "sender_late_ms": summary(sender_late),
         "grown_bytes": grown,
         "usual_again_after_seconds": round(max((call.at for call in late), default=0.0), 2),
         "after_ms": summary(after),

@@ -33,12 +33,15 @@ class Call:
         From then to its end.
     code
         Name of its status.
+    late_ms
+        How much later than that it was sent, because the sender was busy.
 
     """
 
     at: float
     milliseconds: float
     code: str
+    late_ms: float = 0.0
 
 
 class Sender:
@@ -68,7 +71,7 @@ class Sender:
             while (now := time.monotonic()) < start + seconds:
                 call = self._call.future(next(self._requests), timeout=60)
                 call.exception()
-                ended.append(_call(now, start, call))
+                ended.append(_call(now, now, start, call))
 
         threads = [threading.Thread(target=one) for _ in range(callers)]
         for thread in threads:
@@ -84,15 +87,16 @@ class Sender:
         all_ended = threading.Semaphore(0)
         start = time.monotonic()
 
-        def done(due: float, call: Any) -> None:
-            ended.append(_call(due, start, call))
+        def done(due: float, sent: float, call: Any) -> None:
+            ended.append(_call(due, sent, start, call))
             all_ended.release()
 
         for number in range(total):
             due = start + number / rate
             if (left := due - time.monotonic()) > 0:
                 time.sleep(left)
-            self._call.future(next(self._requests), timeout=60).add_done_callback(partial(done, due))
+            request, sent = next(self._requests), time.monotonic()
+            self._call.future(request, timeout=60).add_done_callback(partial(done, due, sent))
         for _ in range(total):
             assert all_ended.acquire(timeout=90)
         return ended
@@ -103,8 +107,8 @@ class Sender:
             yield template.replace(_MARK, b"%08d" % next(numbers))
 
 
-def _call(due: float, start: float, call: Any) -> Call:
-    return Call(due - start, (time.monotonic() - due) * 1e3, call.code().name)
+def _call(due: float, sent: float, start: float, call: Any) -> Call:
+    return Call(due - start, (time.monotonic() - due) * 1e3, call.code().name, (sent - due) * 1e3)
 
 
 def percentile(calls: list[Call], share: float) -> float:

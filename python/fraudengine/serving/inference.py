@@ -16,6 +16,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from fraudengine.features import catalogue_hash
+from fraudengine.serving.admission import Admitting
 from fraudengine.serving.refusals import bad_request, refuse
 from fraudengine.serving.tensors import INPUT, OUTPUTS, TensorError, answer_of, features_of, metadata_of
 from fraudengine.wire.inference_pb2 import (
@@ -86,10 +87,10 @@ class InferenceService:
             "ModelReady": self.model_ready,
             "ServerMetadata": self.server_metadata,
             "ModelMetadata": self.model_metadata,
-            "ModelInfer": self.model_infer,
         }
-        made = {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()}
-        return grpc.method_handlers_generic_handler(SERVICE, made)
+        free = {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()}
+        several = {"ModelInfer": grpc.unary_unary_rpc_method_handler(self.model_infer)}
+        return Admitting(SERVICE, {}, several, self._admission, free)
 
     def drain(self) -> None:
         """Say from now on that the server is not ready."""
@@ -136,7 +137,7 @@ class InferenceService:
     async def model_infer(self, request: bytes, context: grpc.aio.ServicerContext) -> bytes:
         """Answer one `ModelInferRequest`."""
         with self._metrics.call("ModelInfer"):
-            # So many vectors the bytes can hold; what is turned away is not decoded.
+            # So many vectors the bytes can hold.
             rows = len(request) // _VECTOR_BYTES + 1
             if not self._admission.enter(rows):
                 await self._admission.turn_away(context)

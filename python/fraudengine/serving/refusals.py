@@ -13,7 +13,7 @@ from google.rpc.status_pb2 import Status
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-__all__ = ["DOMAIN", "bad_request", "refuse", "retry_later"]
+__all__ = ["DOMAIN", "bad_request", "refuse", "retry_later", "trailing"]
 
 DOMAIN = "fraudengine"
 """Domain of every `google.rpc.ErrorInfo`."""
@@ -25,6 +25,12 @@ async def refuse(
     context: grpc.aio.ServicerContext, code: grpc.StatusCode, reason: str, message: str, *details: Message
 ) -> NoReturn:
     """End the call with a status, its reason (stable, capitals) and further details."""
+    await context.abort(code, message, trailing(code, reason, message, *details))
+    raise AssertionError("a call goes on after its end")
+
+
+def trailing(code: grpc.StatusCode, reason: str, message: str, *details: Message) -> tuple[tuple[str, bytes]]:
+    """Return the trailing metadata that carry a status with its reason and further details."""
     packed = []
     for detail in (ErrorInfo(reason=reason, domain=DOMAIN), *details):
         each = AnyMessage()
@@ -32,8 +38,7 @@ async def refuse(
         packed.append(each)
     number = code.value[0]
     status = Status(code=number, message=message, details=packed)
-    await context.abort(code, message, ((_DETAILS, status.SerializeToString()),))
-    raise AssertionError("a call goes on after its end")
+    return ((_DETAILS, status.SerializeToString()),)
 
 
 def bad_request(field: str, message: str) -> BadRequest:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import grpc
 
+from fraudengine.serving.admission import Admitting
 from fraudengine.serving.pipeline import pipelined
 from fraudengine.serving.refusals import bad_request, refuse
 from fraudengine.wire.scoring_pb2 import Refusal, ScoreResult
@@ -58,12 +59,12 @@ class ScoringService:
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Return the methods by name, all of them on bytes."""
-        methods = {
+        one = {
             "Score": grpc.unary_unary_rpc_method_handler(self.score),
-            "ScoreBatch": grpc.unary_unary_rpc_method_handler(self.score_batch),
             "ScoreStream": grpc.stream_stream_rpc_method_handler(self.score_stream),
         }
-        return grpc.method_handlers_generic_handler(SERVICE, methods)
+        several = {"ScoreBatch": grpc.unary_unary_rpc_method_handler(self.score_batch)}
+        return Admitting(SERVICE, one, several, self._admission)
 
     def close(self) -> None:
         """Wait for the batch under way."""
