@@ -66,8 +66,12 @@ class Ghz:
 
     def _run(self, *options: str) -> list[Call]:
         self._runs += 1
-        names = f"{self._runs}-{{{{.RequestNumber}}}}"
-        told = {"transaction_id": names, "customer_id": names, "amount_minor": 1_999}
+        names = {
+            "transaction_id": f"{self._runs}-{{{{.RequestNumber}}}}",
+            # Few, so that the state grows no more after a while.
+            "customer_id": "{{randomInt 0 999}}",
+        }
+        told = {**names, "amount_minor": 1_999}
         data = json.dumps({"transaction": {**told, "event_time_micros": time.time_ns() // 1_000}})
         command = [*self._command, *options, "-d", data, self._address]
         said = subprocess.run(command, capture_output=True, check=True).stdout
