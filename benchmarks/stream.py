@@ -101,6 +101,7 @@ class Bench:
             "redis.enabled": databases,
             "http.port": 0,
             "log.level": "warn",
+            **dict(each.split("=", 1) for each in self.arguments.set),
         }
         if databases:
             wanted |= {"postgres.url": self.stack.postgres_url, "redis.url": self.stack.redis_url}
@@ -401,6 +402,7 @@ def main() -> None:
         help="of what is reported, or of every transaction",
     )
     parser.add_argument("--preload", action="store_true", help="load the topic before the stream (sustained)")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the stream")
     parser.add_argument("--databases", action="store_true", help="with PostgreSQL and Redis (latency)")
     parser.add_argument("--no-python", dest="python", action="store_false", help="leave the Python loop out")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "benchmark")
