@@ -18,6 +18,7 @@ __all__ = [
     "Predictor",
     "Scoring",
     "Stream",
+    "StreamScoring",
     "SyntheticStream",
     "__version__",
     "catalogue_features",
@@ -275,10 +276,18 @@ class Scoring:
         Newest answers kept, so that a repeated id gets its first answer again.
     ahead_micros_max
         How far ahead of the clock an event time may be.
+    warm_transactions
+        A state that has seen fewer is cold, and the decisions say so.
     """
 
     def __new__(
-        cls, engine: Engine, *, bundle_hash: str, answers_kept: int, ahead_micros_max: int
+        cls,
+        engine: Engine,
+        *,
+        bundle_hash: str,
+        answers_kept: int,
+        ahead_micros_max: int,
+        warm_transactions: int = 0,
     ) -> Scoring: ...
     def score(self, requests: list[bytes]) -> list[bytes | tuple[str, str, str]]:
         """Decide `ScoreRequest` messages: each a `ScoreResponse`, or field, code and message of a refusal."""
@@ -315,6 +324,60 @@ class Stream:
     def status(self) -> dict[str, Any]: ...
     def stop(self) -> None: ...
     def close(self) -> None: ...
+
+@final
+class StreamScoring:
+    """Requests of the scoring service that the stream decides; see `fraudengine.serving.through_stream`.
+
+    Safe to use from several threads; every call that waits or decides releases the GIL.
+
+    Parameters
+    ----------
+    settings
+        `Settings.native_json`.
+    serve
+        `Settings.serve_json`.
+    """
+
+    def __new__(cls, settings: str, serve: str) -> StreamScoring: ...
+    def activate(
+        self,
+        ensemble: bytes,
+        *,
+        bundle_hash: str,
+        slope: float,
+        intercept: float,
+        review_from: float,
+        block_from: float,
+    ) -> str:
+        """Answer with this ensemble where the stream does not answer in time; return the backend's name."""
+
+    def ask(self, requests: list[tuple[bytes, float]]) -> list[bytes | tuple[str, str, str] | int]:
+        """Take `ScoreRequest` messages in, each with the seconds left (negative: no deadline).
+
+        Each gets a `ScoreResponse`, or field, code and message of a refusal, or the ticket under which
+        `take` returns its `ScoreResponse`.
+        """
+
+    def ticket(self) -> int:
+        """Return a ticket that nobody else has."""
+
+    def ask_batch(
+        self, ticket: int, request: bytes, rows_max: int, seconds: float
+    ) -> tuple[str, str, str] | None:
+        """Take a `ScoreBatchRequest` in; the response comes with the ticket, unless this tells a refusal."""
+
+    def take(self, seconds: float) -> list[tuple[int, bytes]]:
+        """Wait for responses, at most so long; return those that are there, by ticket."""
+
+    def is_ready(self) -> bool:
+        """Return whether the replica of the state is as new as the log of decisions."""
+
+    def status(self) -> dict[str, Any]:
+        """Return what it is doing, with counters."""
+
+    def close(self, seconds: float) -> int:
+        """Wait so long until the broker has everything, and end; return how many records it does not have."""
 
 @final
 class SyntheticStream:

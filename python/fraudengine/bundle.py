@@ -147,8 +147,19 @@ class Bundle:
 
         """
         engine = Engine(threads=threads, **settings)
-        engine.activate(**self._model(backend))
+        self.activate_on(engine, backend=backend)
         return engine
+
+    def activate_on(self, engine: Engine, *, backend: str = "auto") -> None:
+        """Let an engine decide with this model from the next transaction on.
+
+        Raises
+        ------
+        BundleError, ModelError
+            As in `engine`.
+
+        """
+        engine.activate(**self._model(backend))
 
     def predictor(self, *, backend: str = "auto") -> _native.Predictor:
         """Return this model without an engine: it scores feature vectors and keeps no state.

@@ -155,6 +155,21 @@ class Settings(BaseSettings):
         told["dead_letter"]["hash_key"] = self.dead_letter.hash_key.get_secret_value()
         return json.dumps(told, allow_nan=False)
 
+    def serve_json(self) -> str:
+        """Return what the native part of the scoring service in front of the stream is given of `[serve]`."""
+        return self.serve.model_dump_json(
+            include={
+                "answers_kept",
+                "behind_ms_max",
+                "deadline_margin_ms",
+                "in_flight_max",
+                "lag_records_max",
+                "warm_transactions",
+                "no_answer_approve_below",
+                "no_answer_block_from",
+            }
+        )
+
 
 def load(file: Path | str | None = None, flags: Mapping[str, object] | None = None) -> Settings:
     """Return the effective settings.

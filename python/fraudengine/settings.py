@@ -148,6 +148,7 @@ class LogSettings(_Section):
 class ServeSettings(_Section):
     """`[serve]`: the scoring service over gRPC."""
 
+    mode: Literal["own", "stream"]
     host: Annotated[str, Field(min_length=1)]
     port: Port
     inference: bool
@@ -156,6 +157,15 @@ class ServeSettings(_Section):
     backlog_max: Annotated[int, Field(ge=1, le=100_000)]
     message_bytes_max: Annotated[int, Field(ge=65_536, le=67_108_864)]
     answers_kept: Annotated[int, Field(ge=0, le=10_000_000)]
+    state_folder: Path
+    snapshot_interval_seconds: Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)]
+    warm_transactions: Annotated[int, Field(ge=0, le=10**12)]
+    behind_ms_max: Annotated[float, Field(ge=1, le=60_000, allow_inf_nan=False)]
+    deadline_margin_ms: Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
+    in_flight_max: Annotated[int, Field(ge=1, le=10_000_000)]
+    lag_records_max: Annotated[int, Field(ge=0, le=10**9)]
+    no_answer_approve_below: Annotated[int, Field(ge=0, le=10**12)]
+    no_answer_block_from: Annotated[int, Field(ge=0, le=10**12)]
     drain_seconds: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)]
     reflection: bool
     tls_certificate: Path

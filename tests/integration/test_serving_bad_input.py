@@ -23,7 +23,7 @@ from fraudengine.bundle import Bundle
 from fraudengine.serving import ScoringServer
 from fraudengine.serving.admission import Admission
 from fraudengine.serving.metrics import Metrics
-from fraudengine.serving.scoring import ScoringService
+from fraudengine.serving.scoring import OwnScoringService
 from fraudengine.wire.scoring_pb2 import (
     ScoreBatchRequest,
     ScoreBatchResponse,
@@ -247,7 +247,7 @@ def test_what_is_cancelled_or_too_late_when_its_turn_comes_is_not_decided(bundle
     scoring = _native.Scoring(
         engine._native, bundle_hash="0" * 64, answers_kept=9, ahead_micros_max=1_000_000
     )
-    service = ScoringService(scoring, Admission(9, 9, metrics), metrics)
+    service = OwnScoringService(scoring, Admission(9, 9, metrics), metrics)
 
     async def ask() -> list[str]:
         lefts = {"cancelled": 5.0, "late": 0.0, "in-time": 5.0, "without-deadline": None}

@@ -27,15 +27,16 @@ _LOOPS: WeakKeyDictionary[ScoringServer, asyncio.AbstractEventLoop] = WeakKeyDic
 
 
 @contextmanager
-def running(bundle: Path, settings: Mapping[str, object] | None = None) -> Iterator[ScoringServer]:
-    """Yield a server that answers; it has drained at the end."""
+def running(bundle: Path | None, settings: Mapping[str, object] | None = None) -> Iterator[ScoringServer]:
+    """Yield a server that answers, by a state that counts as warm; it has drained at the end."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="scoring server")
     thread.start()
 
     async def begin() -> ScoringServer:
-        told = load(flags={"serve.port": 0, "http.port": 0, **(settings or {})})
-        server = ScoringServer(told, Bundle.load(bundle))
+        own = {"serve.port": 0, "serve.warm_transactions": 0, "http.port": 0}
+        told = load(flags={**own, **(settings or {})})
+        server = ScoringServer(told, None if bundle is None else Bundle.load(bundle))
         await server.start()
         return server
 

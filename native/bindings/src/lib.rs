@@ -9,6 +9,7 @@ mod columns;
 mod engine;
 mod ensemble;
 mod error;
+mod follow;
 mod load;
 mod model;
 mod predictor;
@@ -31,6 +32,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<predictor::PyPredictor>()?;
     module.add_class::<scoring::PyScoring>()?;
     module.add_class::<stream::PyStream>()?;
+    module.add_class::<follow::PyStreamScoring>()?;
     module.add_class::<synthetic::PySyntheticStream>()?;
     module.add_function(wrap_pyfunction!(stream::init_logging, module)?)?;
     module.add_function(wrap_pyfunction!(catalogue::catalogue_features, module)?)?;

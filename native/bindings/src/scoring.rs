@@ -23,7 +23,7 @@ pub struct PyScoring {
 }
 
 /// Field, code and message of a refusal.
-type Told = (&'static str, &'static str, String);
+pub type Told = (&'static str, &'static str, String);
 
 #[derive(IntoPyObject)]
 enum Scored<'py> {
@@ -34,9 +34,15 @@ enum Scored<'py> {
 #[pymethods]
 impl PyScoring {
     #[new]
-    #[pyo3(signature = (engine, *, bundle_hash, answers_kept, ahead_micros_max))]
-    fn new(engine: Py<PyEngine>, bundle_hash: &str, answers_kept: usize, ahead_micros_max: i64) -> Self {
-        let answers = Mutex::new(Answers::new(answers_kept, ahead_micros_max));
+    #[pyo3(signature = (engine, *, bundle_hash, answers_kept, ahead_micros_max, warm_transactions=0))]
+    fn new(
+        engine: Py<PyEngine>,
+        bundle_hash: &str,
+        answers_kept: usize,
+        ahead_micros_max: i64,
+        warm_transactions: u64,
+    ) -> Self {
+        let answers = Mutex::new(Answers::new(answers_kept, ahead_micros_max, warm_transactions));
         Self { engine, answers, model_hash: short_hash(bundle_hash) }
     }
 
@@ -94,11 +100,13 @@ impl PyScoring {
     }
 }
 
-fn told(refusal: Refusal) -> Told {
+/// A refusal for Python.
+pub fn told(refusal: Refusal) -> Told {
     (refusal.field, refusal.code, refusal.message)
 }
 
-fn wrapped(decision: &[u8]) -> Vec<u8> {
+/// The `ScoreResponse` of a decision.
+pub fn wrapped(decision: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(decision.len() + 4);
     fraudengine_runtime::payload::encode::embed(1, decision, &mut out);
     out

@@ -126,7 +126,7 @@ pub struct Output {
 }
 
 impl Output {
-    fn reset(&mut self, rows: usize) {
+    pub(crate) fn reset(&mut self, rows: usize) {
         self.features.clear();
         self.features.resize(rows * catalogue::WIDTH, f32::NAN);
         for values in [&mut self.anomaly, &mut self.margin, &mut self.score] {
@@ -240,10 +240,7 @@ impl Engine {
         out: &mut Output,
     ) {
         out.reset(batch.transactions.len());
-        let context = Context {
-            lateness: self.config.lateness,
-            minor_per_major: 10_f64.powi(self.config.minor_digits as i32),
-        };
+        let context = self.context();
         let rows = SharedRows::new(&mut out.features, catalogue::WIDTH);
         let update = Update { batch, context: &context, rows: &rows, flags, repeated, replayed };
         // Customers first: they know the repeated ids, which the others then leave alone.
@@ -252,6 +249,14 @@ impl Engine {
         update.run(&mut self.devices, workers);
         update.run(&mut self.merchants, workers);
         update.run(&mut self.ips, workers);
+    }
+
+    /// Constants that features depend on.
+    pub(crate) fn context(&self) -> Context {
+        Context {
+            lateness: self.config.lateness,
+            minor_per_major: 10_f64.powi(self.config.minor_digits as i32),
+        }
     }
 
     /// Takes in a label that may not be due yet: it becomes known before the first transaction at or after
@@ -392,7 +397,7 @@ struct Part<'a> {
 }
 
 /// Stages 4 and 5: each worker scores and decides a contiguous part of the rows.
-fn score_and_decide(model: &Model, workers: &dyn Workers, out: &mut Output) {
+pub(crate) fn score_and_decide(model: &Model, workers: &dyn Workers, out: &mut Output) {
     let rows = out.margin.len();
     let size = rows.div_ceil(workers.count()).max(1);
     let features = out.features.chunks(size * catalogue::WIDTH).zip(out.flags.chunks(size));

@@ -11,6 +11,7 @@ pub mod feature;
 mod fold;
 pub mod limits;
 pub mod model;
+mod peek;
 pub mod pending;
 mod recovery;
 pub mod snapshot;

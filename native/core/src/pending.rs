@@ -53,6 +53,11 @@ impl PendingLabels {
         due
     }
 
+    /// The labels that are known by a time, in the order in which they are handed out; they go on waiting.
+    pub fn known_by(&self, now: EventTimeMicros) -> impl Iterator<Item = &Label> {
+        self.by_time.range(..=(now, u64::MAX)).map(|(_, label)| label)
+    }
+
     /// When the next label is due: at once when there are too many.
     fn next_due(&self) -> Option<EventTimeMicros> {
         let (&(time, _), _) = self.by_time.first_key_value()?;

@@ -142,17 +142,17 @@ pub fn scoring(bytes: &[u8]) {
         output: &mut Output::default(),
         currencies: &currencies,
     };
-    let mut answers = Answers::new(2, 0);
+    let mut answers = Answers::new(2, 0, 0);
     let mut messages = vec![bytes];
     messages.extend(transaction_of(bytes));
     messages.extend(transactions_of(bytes, 64).unwrap_or_default());
     messages.push(&good);
-    let decided = answers.decide(&mut decider, &messages, NOW);
-    assert_eq!(decided.len(), messages.len());
-    assert!(decided.last().is_some_and(Result::is_ok));
-    for refusal in decided.iter().filter_map(|each| each.as_ref().err()) {
+    let all = answers.decide(&mut decider, &messages, NOW);
+    assert_eq!(all.len(), messages.len());
+    assert!(all.last().is_some_and(Result::is_ok));
+    for refusal in all.iter().filter_map(|each| each.as_ref().err()) {
         assert!(!refusal.code.is_empty() && !refusal.message.contains('\n'), "{refusal:?}");
     }
-    let response = encode_batch(&decided);
-    assert_eq!(transactions_of(&response, decided.len()).map(|each| each.len()), Ok(decided.len()));
+    let response = encode_batch(&all);
+    assert_eq!(transactions_of(&response, all.len()).map(|each| each.len()), Ok(all.len()));
 }

@@ -2,8 +2,10 @@
 //!
 //! `fraudengine-core` decides; this crate brings the records to it and takes the decisions away.
 
+pub mod follow;
 pub mod generate;
 pub mod kafka;
+mod kept;
 pub mod limits;
 pub mod log;
 pub mod log_reader;

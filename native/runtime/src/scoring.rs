@@ -4,7 +4,7 @@
 //! and the state: a card number is refused in every text, and an event time ahead of the clock. An id that was
 //! answered before gets its first answer again, whether or not its customer's recent ids still hold it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use fraudengine_core::engine::flag;
 use fraudengine_core::event::{CurrencyTable, RawTransaction, Transaction, check, is_card_number};
@@ -13,14 +13,41 @@ use fraudengine_core::limits::BATCH_MAX;
 use fraudengine_core::workers::Workers;
 use fraudengine_core::{Batch, Engine, Model, Output};
 
+use crate::kept::Kept;
 use crate::limits::MESSAGE_BYTES_MAX;
 use crate::payload::encode;
 use crate::payload::reasons::FeatureNames;
 use crate::payload::{Fault, protobuf};
 
-/// Numbers of `DegradedReason` in `decision.proto`, beside the bits that say so.
-const DEGRADED: [(u8, u8); 2] = [(flag::LATE, 1), (flag::APPROXIMATE, 2)];
-const MODEL_MISSING: u8 = 3;
+/// Numbers of `DegradedReason` in `decision.proto`.
+pub mod degraded {
+    #![allow(missing_docs, reason = "each number is documented in decision.proto")]
+    pub const LATE: u8 = 1;
+    pub const COARSE_WINDOW: u8 = 2;
+    pub const MODEL_MISSING: u8 = 3;
+    pub const STALE_STATE: u8 = 4;
+    pub const COLD_STATE: u8 = 5;
+    pub const SHED: u8 = 6;
+    pub const NO_ANSWER: u8 = 7;
+    pub const SET_ASIDE: u8 = 8;
+
+    /// Their names in lower case, by number.
+    pub const NAMES: [&str; 9] = [
+        "unspecified",
+        "late",
+        "coarse_window",
+        "model_missing",
+        "stale_state",
+        "cold_state",
+        "shed",
+        "no_answer",
+        "set_aside",
+    ];
+}
+
+/// Which numbers a decision's bits stand for.
+pub(crate) const DEGRADED: [(u8, u8); 2] =
+    [(flag::LATE, degraded::LATE), (flag::APPROXIMATE, degraded::COARSE_WINDOW)];
 
 /// A transaction that was refused and changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,14 +79,14 @@ pub struct Decider<'a> {
     pub currencies: &'a CurrencyTable,
 }
 
-/// The newest answers by id. At its bound the oldest makes room.
+/// Decides for callers, and answers again who asks again.
 #[derive(Debug)]
 pub struct Answers {
-    by_id: HashMap<u64, Vec<u8>>,
-    order: VecDeque<u64>,
-    most: usize,
+    kept: Kept,
     names: FeatureNames,
     ahead_micros_max: i64,
+    /// Transactions that a state must have seen before it is warm.
+    warm_transactions: u64,
 }
 
 /// What becomes of one message.
@@ -71,10 +98,10 @@ enum Place {
 }
 
 impl Answers {
-    /// None yet; keeps at most `most`, and refuses event times further ahead of the clock than given.
-    pub fn new(most: usize, ahead_micros_max: i64) -> Self {
-        let names = FeatureNames::default();
-        Self { by_id: HashMap::new(), order: VecDeque::new(), most, names, ahead_micros_max }
+    /// None yet; keeps at most `most`, refuses event times further ahead of the clock than given, and calls a state
+    /// cold that has seen fewer transactions than given.
+    pub fn new(most: usize, ahead_micros_max: i64, warm_transactions: u64) -> Self {
+        Self { kept: Kept::new(most), names: FeatureNames::default(), ahead_micros_max, warm_transactions }
     }
 
     /// Decides messages (each a bare `Transaction`) in their order; `now_micros` is the service's clock.
@@ -98,18 +125,18 @@ impl Answers {
         let mut seen: HashMap<u64, usize> = HashMap::new();
         let places: Vec<Place> = messages
             .iter()
-            .map(|message| match self.read(message, decider.currencies, now_micros) {
+            .map(|message| match read(message, decider.currencies, now_micros, self.ahead_micros_max) {
                 Err(refusal) => Place::Done(Err(refusal)),
-                Ok((id, transaction)) => {
+                Ok((raw, transaction)) => {
                     let key = transaction.id.get();
-                    if let Some(first) = self.again(key) {
+                    if let Some(first) = self.kept.again(key) {
                         return Place::Done(Ok(first));
                     }
                     if let Some(&row) = seen.get(&key) {
                         return Place::SameAs(row);
                     }
                     seen.insert(key, rows.len());
-                    ids.push(id);
+                    ids.push(raw.transaction_id.unwrap_or_default());
                     rows.push(transaction);
                     Place::Row(rows.len() - 1)
                 }
@@ -120,7 +147,7 @@ impl Answers {
         decider.engine.process_batch(batch, decider.model, decider.workers, decider.output);
         let encoded = self.encode(decider, &rows, &ids, now_micros);
         for (row, answer) in rows.iter().zip(&encoded) {
-            self.keep(row.id.get(), answer);
+            self.kept.keep(row.id.get(), answer);
         }
         all.extend(places.into_iter().map(|place| match place {
             Place::Done(answer) => answer,
@@ -129,51 +156,19 @@ impl Answers {
         }));
     }
 
-    /// Decodes and checks one message.
-    fn read<'m>(
-        &self,
-        message: &'m [u8],
-        currencies: &CurrencyTable,
-        now_micros: i64,
-    ) -> Result<(&'m str, Transaction), Refusal> {
-        if message.len() > MESSAGE_BYTES_MAX {
-            let message = format!("the transaction has {} bytes, at most {MESSAGE_BYTES_MAX}", message.len());
-            return Err(Refusal { field: "", code: Fault::TooLarge.code(), message });
-        }
-        let raw = protobuf::transaction(message).map_err(|malformed| Refusal {
-            field: on_the_wire(malformed.field.unwrap_or_default()),
-            code: malformed.fault.code(),
-            message: malformed.to_string(),
-        })?;
-        if let Some(field) = holds_card_number(&raw) {
-            let message = format!("{field} looks like a card number; send a token instead");
-            return Err(Refusal { field, code: "card_number", message });
-        }
-        let transaction = check(&raw, currencies).map_err(|violation| Refusal {
-            field: on_the_wire(violation.field().name()),
-            code: violation.code(),
-            message: violation.to_string(),
-        })?;
-        if transaction.time.0 > now_micros.saturating_add(self.ahead_micros_max) {
-            let micros = transaction.time.0;
-            let message =
-                format!("event_time_micros is {micros}, which is ahead of the service's time {now_micros}");
-            return Err(Refusal { field: "event_time_micros", code: "time_ahead", message });
-        }
-        Ok((raw.transaction_id.unwrap_or_default(), transaction))
-    }
-
     /// Encodes the engine's output, row by row.
     fn encode(&self, decider: &Decider<'_>, rows: &[Transaction], ids: &[&str], now: i64) -> Vec<Vec<u8>> {
         let output = &*decider.output;
+        let cold = decider.engine.counters().transactions < self.warm_transactions;
         let mut flagged = output.reasons.iter().peekable();
         let encode_one = |(at, row): (usize, &Transaction)| {
             let found = flagged.next_if(|each| each.row as usize == at).map_or(&[][..], |each| &each.reasons);
             let values = &output.features[at * catalogue::WIDTH..(at + 1) * catalogue::WIDTH];
             let reasons = self.names.of(found, values, output.anomaly[at]);
             let bits = DEGRADED.iter().filter(|(bit, _)| output.flags[at] & bit != 0).map(|(_, code)| *code);
-            let missing = decider.model.is_none().then_some(MODEL_MISSING);
-            let degraded: Vec<u8> = bits.chain(missing).collect();
+            let missing = decider.model.is_none().then_some(degraded::MODEL_MISSING);
+            let cold = cold.then_some(degraded::COLD_STATE);
+            let degraded: Vec<u8> = bits.chain(missing).chain(cold).collect();
             let parts = encode::Answer {
                 transaction_id: ids[at],
                 event_time_micros: row.time.0,
@@ -190,26 +185,44 @@ impl Answers {
         };
         rows.iter().enumerate().map(encode_one).collect()
     }
-
-    fn again(&self, key: u64) -> Option<Vec<u8>> {
-        self.by_id.get(&key).cloned().map(repeated)
-    }
-
-    fn keep(&mut self, key: u64, answer: &[u8]) {
-        if self.most == 0 {
-            return;
-        }
-        if self.order.len() == self.most
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.by_id.remove(&oldest);
-        }
-        self.by_id.insert(key, answer.to_vec());
-        self.order.push_back(key);
-    }
 }
 
-fn repeated(mut answer: Vec<u8>) -> Vec<u8> {
+/// Decodes and checks one message.
+pub(crate) fn read<'m>(
+    message: &'m [u8],
+    currencies: &CurrencyTable,
+    now_micros: i64,
+    ahead_micros_max: i64,
+) -> Result<(RawTransaction<'m>, Transaction), Refusal> {
+    if message.len() > MESSAGE_BYTES_MAX {
+        let message = format!("the transaction has {} bytes, at most {MESSAGE_BYTES_MAX}", message.len());
+        return Err(Refusal { field: "", code: Fault::TooLarge.code(), message });
+    }
+    let raw = protobuf::transaction(message).map_err(|malformed| Refusal {
+        field: on_the_wire(malformed.field.unwrap_or_default()),
+        code: malformed.fault.code(),
+        message: malformed.to_string(),
+    })?;
+    if let Some(field) = holds_card_number(&raw) {
+        let message = format!("{field} looks like a card number; send a token instead");
+        return Err(Refusal { field, code: "card_number", message });
+    }
+    let transaction = check(&raw, currencies).map_err(|violation| Refusal {
+        field: on_the_wire(violation.field().name()),
+        code: violation.code(),
+        message: violation.to_string(),
+    })?;
+    if transaction.time.0 > now_micros.saturating_add(ahead_micros_max) {
+        let micros = transaction.time.0;
+        let message =
+            format!("event_time_micros is {micros}, which is ahead of the service's time {now_micros}");
+        return Err(Refusal { field: "event_time_micros", code: "time_ahead", message });
+    }
+    Ok((raw, transaction))
+}
+
+/// The answer as one that was given before.
+pub(crate) fn repeated(mut answer: Vec<u8>) -> Vec<u8> {
     encode::repeated_id(&mut answer);
     answer
 }

@@ -67,7 +67,7 @@ fn read(answer: &Answer) -> Decision {
 
 #[test]
 fn a_repeated_id_gets_its_first_answer_and_changes_nothing() {
-    let (mut answers, mut engine) = (Answers::new(100, 0), Engine::new(EngineConfig::default()));
+    let (mut answers, mut engine) = (Answers::new(100, 0, 0), Engine::new(EngineConfig::default()));
     let first = decide(&mut answers, &mut engine, &[transaction("a"), transaction("a"), transaction("b")]);
     assert_eq!(engine.counters().transactions, 2);
     let decision = read(&first[0]);
@@ -83,20 +83,20 @@ fn a_repeated_id_gets_its_first_answer_and_changes_nothing() {
 
 #[test]
 fn the_oldest_answer_makes_room() {
-    let (mut answers, mut engine) = (Answers::new(2, 0), Engine::new(EngineConfig::default()));
+    let (mut answers, mut engine) = (Answers::new(2, 0, 0), Engine::new(EngineConfig::default()));
     let ids = ["a", "b", "c"];
     for id in ids {
         let raw = RawTransaction { customer_id: Some(id), ..transaction(id) };
         assert!(!read(&decide(&mut answers, &mut engine, &[raw])[0]).repeated_id);
     }
-    assert_eq!((answers.by_id.len(), answers.order.len()), (2, 2));
+    assert_eq!(answers.kept.len(), 2);
     let other = RawTransaction { customer_id: Some("d"), ..transaction("a") };
     assert!(!read(&decide(&mut answers, &mut engine, &[other])[0]).repeated_id);
 }
 
 #[test]
 fn a_refusal_names_its_field_and_the_rows_around_it_are_decided() {
-    let (mut answers, mut engine) = (Answers::new(100, 600), Engine::new(EngineConfig::default()));
+    let (mut answers, mut engine) = (Answers::new(100, 600, 0), Engine::new(EngineConfig::default()));
     let raws = [
         transaction("good"),
         RawTransaction { amount_minor: Some(-5), ..transaction("x") },
@@ -114,4 +114,14 @@ fn a_refusal_names_its_field_and_the_rows_around_it_are_decided() {
     assert_eq!(refused(4), ("event_time_micros", "missing"));
     assert!(!format!("{all:?}").contains("4111"));
     assert_eq!(engine.counters().transactions, 2);
+}
+
+#[test]
+fn a_state_that_has_seen_too_little_is_called_cold() {
+    let (mut answers, mut engine) = (Answers::new(100, 0, 3), Engine::new(EngineConfig::default()));
+    let first = decide(&mut answers, &mut engine, &[transaction("a"), transaction("b")]);
+    assert!(first.iter().all(|answer| read(answer).degraded_reasons == [3, 5]));
+    // The third is decided by a state that has seen three.
+    let third = decide(&mut answers, &mut engine, &[transaction("c")]);
+    assert_eq!(read(&third[0]).degraded_reasons, [3]);
 }

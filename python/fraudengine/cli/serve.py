@@ -20,12 +20,25 @@ __all__ = ["register"]
 
 
 def serve(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Model to decide with.")],
+    bundle: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[BUNDLE]",
+            help="Model to decide with; with --stream: to answer with where the stream is late.",
+        ),
+    ] = None,
+    through_stream: Annotated[
+        bool, typer.Option("--stream", help="Let `fraudengine stream` decide: serve.mode=stream.")
+    ] = False,
     file: ConfigOption = None,
     assignments: SetOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the addresses as JSON.")] = False,
 ) -> None:
-    """Score transactions over gRPC until interrupted; the state is the service's own and begins empty.
+    """Score transactions over gRPC until interrupted.
+
+    By default the state is the service's own and begins empty. With --stream a transaction goes through
+    Kafka, and the stream's own decision is the answer; where that is late, the answer comes from a replica
+    of the stream's state and says that it is degraded.
 
     SIGTERM and Ctrl-C drain: no new calls, those under way end.
 
@@ -33,15 +46,17 @@ def serve(
 
     fraudengine serve model --set serve.reflection=true
 
+    fraudengine serve --stream model --set state.folder=/var/lib/fraudengine/state
+
     fraudengine serve model --set serve.tls_certificate=chain.pem --set serve.tls_key=key.pem
     """
     from fraudengine.bundle import Bundle
 
-    settings = load_settings(file, assignments)
-    asyncio.run(_serve(settings, Bundle.load(bundle), as_json=as_json))
+    settings = load_settings(file, assignments, {"serve.mode": "stream" if through_stream else None})
+    asyncio.run(_serve(settings, None if bundle is None else Bundle.load(bundle), as_json=as_json))
 
 
-async def _serve(settings: Settings, bundle: Bundle, *, as_json: bool) -> None:
+async def _serve(settings: Settings, bundle: Bundle | None, *, as_json: bool) -> None:
     from fraudengine.serving import ScoringServer
 
     server = ScoringServer(settings, bundle)
@@ -52,7 +67,9 @@ async def _serve(settings: Settings, bundle: Bundle, *, as_json: bool) -> None:
     await server.start()
     if as_json:
         print_json({"address": server.address, "metrics": server.metrics_address})
-    notify([f"scoring with {bundle.path} at {server.address}; metrics at {server.metrics_address}"])
+    scoring = "scoring" if bundle is None else f"scoring with {bundle.path}"
+    who = "; the stream decides" if settings.serve.mode == "stream" else ""
+    notify([f"{scoring} at {server.address}; metrics at {server.metrics_address}{who}"])
     await asked.wait()
     await server.stop()
     notify(["drained"])

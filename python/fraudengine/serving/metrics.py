@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from fraudengine.serving.stream_figures import StreamFigures
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
 __all__ = ["Metrics"]
 
@@ -45,6 +48,10 @@ class Metrics:
             buckets=_ROWS,
             registry=self.registry,
         )
+
+    def show_stream(self, status: Callable[[], dict[str, Any]]) -> None:
+        """Show what a service in front of the stream does, as often as the page is asked for."""
+        self.registry.register(StreamFigures(status))
 
     @contextmanager
     def call(self, method: str) -> Iterator[None]:

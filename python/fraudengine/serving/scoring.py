@@ -1,30 +1,34 @@
-"""`ScoringService`: the bytes of a request go to the engine as they are, the bytes of the answer come back.
+"""`ScoringService`: the bytes of a request go to who decides as they are, the bytes of the answer come back.
 
-No message is parsed here. Calls that arrive together are decided in one call of the engine. Batches run on a
-thread of their own, piece by piece, and let single calls through between two pieces.
+No message is parsed here. `OwnScoringService` has an engine of its own: calls that come together are decided
+in one call of it; batches run on a thread of their own, piece by piece, and let single calls through between
+two pieces. The other kind is in `through_stream`.
 """
 
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NoReturn
 
 import grpc
 
+from fraudengine import _native
 from fraudengine.serving.admission import Admitting
 from fraudengine.serving.pipeline import pipelined
 from fraudengine.serving.refusals import bad_request, refuse
 from fraudengine.wire.scoring_pb2 import Refusal, ScoreResult
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
-    from fraudengine import _native
+    from fraudengine.engine import Engine
     from fraudengine.serving.admission import Admission
     from fraudengine.serving.metrics import Metrics
+    from fraudengine.serving.own_state import StateKeeper
 
-__all__ = ["BATCH_MAX", "SERVICE", "ScoringService"]
+__all__ = ["BATCH_MAX", "SERVICE", "OwnScoringService", "Scored", "ScoringService"]
 
 SERVICE = "fraudengine.v1.ScoringService"
 BATCH_MAX = 4_096
@@ -36,13 +40,11 @@ EXPIRED = ("", "deadline_passed", "the deadline passed before anything was decid
 """Refusal of a call that came, or got its turn, too late."""
 
 
-class ScoringService:
-    """The handlers of the service.
+class ScoringService(ABC):
+    """The handlers of the service, whoever decides.
 
     Parameters
     ----------
-    scoring
-        What decides.
     admission
         How much is let in.
     metrics
@@ -50,11 +52,9 @@ class ScoringService:
 
     """
 
-    def __init__(self, scoring: _native.Scoring, admission: Admission, metrics: Metrics) -> None:
-        self._scoring = scoring
+    def __init__(self, admission: Admission, metrics: Metrics) -> None:
         self._admission = admission
         self._metrics = metrics
-        self._waiting: list[tuple[bytes, asyncio.Future[Scored], grpc.aio.ServicerContext]] = []
         self._batches = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
 
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -86,12 +86,11 @@ class ScoringService:
     async def score_batch(self, request: bytes, context: grpc.aio.ServicerContext) -> bytes:
         """Answer one `ScoreBatchRequest`."""
         with self._metrics.call("ScoreBatch"):
-            rows = max(1, self._scoring.rows(request, BATCH_MAX))
+            rows = max(1, _native.Scoring.rows(request, BATCH_MAX))
             if not self._admission.enter(rows):
                 await self._admission.turn_away(context)
             try:
-                loop = asyncio.get_running_loop()
-                answer = await loop.run_in_executor(self._batches, self._batch, request, context)
+                answer = await self._decided_batch(request, context)
             finally:
                 self._admission.leave(rows)
             if isinstance(answer, bytes):
@@ -116,6 +115,73 @@ class ScoringService:
                 yield _stream_response(answer)
         finally:
             self._admission.leave()
+
+    @abstractmethod
+    def start(self, say_ready: Callable[[bool], None]) -> None:
+        """Begin to answer; `say_ready` is called in the loop whenever it becomes ready, or no longer is."""
+
+    @abstractmethod
+    def _decided(self, request: bytes, context: grpc.aio.ServicerContext) -> asyncio.Future[Scored]:
+        """Return the answer to one request, when it is there."""
+
+    @abstractmethod
+    async def _decided_batch(self, request: bytes, context: grpc.aio.ServicerContext) -> Scored:
+        """Return the answer to a batch."""
+
+    async def _refuse(self, context: grpc.aio.ServicerContext, refusal: tuple[str, str, str]) -> NoReturn:
+        field, code, message = refusal
+        self._metrics.refused.labels(code).inc()
+        if refusal is EXPIRED:
+            await refuse(context, grpc.StatusCode.DEADLINE_EXCEEDED, code.upper(), message)
+        details = [bad_request(field, message)] if field else []
+        await refuse(context, grpc.StatusCode.INVALID_ARGUMENT, code.upper(), message, *details)
+
+
+class OwnScoringService(ScoringService):
+    """The handlers of a service that decides by itself.
+
+    Parameters
+    ----------
+    scoring
+        What decides.
+    admission
+        How much is let in.
+    metrics
+        What is counted.
+    keeper, engine
+        Who keeps the state across restarts, and the state; `None`: nobody.
+
+    """
+
+    def __init__(
+        self,
+        scoring: _native.Scoring,
+        admission: Admission,
+        metrics: Metrics,
+        keeper: StateKeeper | None = None,
+        engine: Engine | None = None,
+    ) -> None:
+        super().__init__(admission, metrics)
+        self._scoring = scoring
+        self._keeper = keeper
+        self._engine = engine
+        self._waiting: list[tuple[bytes, asyncio.Future[Scored], grpc.aio.ServicerContext]] = []
+
+    def start(self, say_ready: Callable[[bool], None]) -> None:
+        """Begin to answer: at once."""
+        if self._keeper is not None and self._engine is not None:
+            self._keeper.start(self._engine)
+        say_ready(True)
+
+    def close(self) -> None:
+        """Wait for the batch under way, and write the state."""
+        super().close()
+        if self._keeper is not None:
+            self._keeper.close()
+
+    async def _decided_batch(self, request: bytes, context: grpc.aio.ServicerContext) -> Scored:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._batches, self._batch, request, context)
 
     def _batch(self, request: bytes, context: grpc.aio.ServicerContext) -> Scored:
         # Its turn may come late. One that was cancelled while it waited does not come here.
@@ -152,14 +218,6 @@ class ScoringService:
         self._metrics.together.observe(len(taken))
         for (_, future), answer in zip(taken, answers, strict=True):
             future.set_result(answer)
-
-    async def _refuse(self, context: grpc.aio.ServicerContext, refusal: tuple[str, str, str]) -> NoReturn:
-        field, code, message = refusal
-        self._metrics.refused.labels(code).inc()
-        if refusal is EXPIRED:
-            await refuse(context, grpc.StatusCode.DEADLINE_EXCEEDED, code.upper(), message)
-        details = [bad_request(field, message)] if field else []
-        await refuse(context, grpc.StatusCode.INVALID_ARGUMENT, code.upper(), message, *details)
 
 
 def _expired(context: grpc.aio.ServicerContext) -> bool:

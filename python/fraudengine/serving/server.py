@@ -1,11 +1,12 @@
-"""The server: one event loop, one engine, one port.
+"""The server: one event loop, one port, and an engine of its own or a replica of the stream's.
 
-Health says SERVING only between start and drain. Without TLS it listens on loopback addresses only, unless
-told otherwise; with a file of tokens every call but health needs one.
+Health says SERVING only between start and drain, and only while the state is there. Without TLS it listens on
+loopback addresses only, unless told otherwise; with a file of tokens every call but health needs one.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -21,10 +22,13 @@ from fraudengine.serving.admission import Admission
 from fraudengine.serving.auth import Clients
 from fraudengine.serving.guard import Guard
 from fraudengine.serving.metrics import Metrics
-from fraudengine.serving.scoring import SERVICE, ScoringService
+from fraudengine.serving.own_state import StateKeeper
+from fraudengine.serving.scoring import SERVICE, OwnScoringService, ScoringService
 from fraudengine.serving.strict import Strict
+from fraudengine.serving.through_stream import StreamScoringService
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from fraudengine.bundle import Bundle
@@ -35,40 +39,42 @@ if TYPE_CHECKING:
 
 __all__ = ["ScoringServer"]
 
+_OF_THE_STATE = ("", SERVICE)
+"""What health tells of whoever needs the state: the server as a whole, and scoring."""
 _CALLS_BESIDE = 64
 """Calls beyond `serve.calls_max` that grpcio lets through: health, reflection, and what is turned away."""
 
 
 class ScoringServer:
-    """A scoring service with a state of its own, which begins empty. Made and used inside an event loop.
+    """A scoring service by itself or in front of the stream. Made and used inside an event loop.
 
     Parameters
     ----------
     settings
-        Effective settings.
+        Effective settings; `serve.mode` says who decides.
     bundle
-        Model to decide with.
+        Model to decide with. In front of the stream: for answers where the stream is late; `None` answers
+        those by the amount alone.
 
     Raises
     ------
     ConfigError
-        A setting cannot be used.
+        A setting cannot be used, or a bundle is missing.
+    SnapshotError
+        The state that was kept is refused.
+    ServiceError
+        In front of the stream: an address is missing.
 
     """
 
-    def __init__(self, settings: Settings, bundle: Bundle) -> None:
+    def __init__(self, settings: Settings, bundle: Bundle | None) -> None:
         serve = settings.serve
         self._drain_seconds = serve.drain_seconds
+        self._draining = False
+        self._saying: set[asyncio.Future[None]] = set()
         self.metrics = Metrics()
-        engine = engine_of(settings, bundle)
-        scoring = _native.Scoring(
-            engine._native,
-            bundle_hash=bundle.hash,
-            answers_kept=serve.answers_kept,
-            ahead_micros_max=int(settings.engine.ahead_seconds_max * 1e6),
-        )
         admission = Admission(serve.calls_max, serve.rows_max, self.metrics)
-        self._service = ScoringService(scoring, admission, self.metrics)
+        self._service = _service(settings, bundle, admission, self.metrics)
         self._names = [SERVICE]
         guards = [Guard(Clients(serve.tokens), self.metrics)] if serve.tokens.name else []
         self._server = grpc.aio.server(
@@ -79,6 +85,8 @@ class ScoringServer:
         self._server.add_generic_rpc_handlers((self._service.handlers(),))
         self._inference: InferenceService | None = None
         if serve.inference:
+            if bundle is None:
+                raise ConfigError("serve.inference is true, which needs a bundle")
             # Not imported before it is needed: a process may have another module with these message names.
             from fraudengine.serving import inference
 
@@ -106,24 +114,62 @@ class ScoringServer:
     async def start(self) -> None:
         """Answer calls from now on."""
         await self._server.start()
-        await self._say(health_pb2.HealthCheckResponse.SERVING)
+        response = health_pb2.HealthCheckResponse
+        await self._say(response.SERVING, self._names)
+        await self._say(response.NOT_SERVING, _OF_THE_STATE)
+        self._service.start(self._say_ready)
 
     async def stop(self) -> None:
         """Take no more calls, let those under way end for `serve.drain_seconds`, then cancel them."""
-        await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._draining = True
+        await self._say(health_pb2.HealthCheckResponse.NOT_SERVING, ("", *self._names))
         if self._inference:
             self._inference.drain()
         await self._server.stop(self._drain_seconds)
-        self._service.close()
+        await asyncio.get_running_loop().run_in_executor(None, self._service.close)
         if self._inference:
             self._inference.close()
         self._http.shutdown()
         self._http.server_close()
         self._http_thread.join()
 
-    async def _say(self, status: int) -> None:
-        for name in ("", *self._names):
+    def _say_ready(self, ready: bool) -> None:
+        """Tell health whether the state is there, unless calls are no longer taken anyway."""
+        response = health_pb2.HealthCheckResponse
+        if not self._draining:
+            status = response.SERVING if ready else response.NOT_SERVING
+            said = asyncio.ensure_future(self._say(status, _OF_THE_STATE))
+            # The loop itself holds no reference to a task.
+            self._saying.add(said)
+            said.add_done_callback(self._saying.discard)
+
+    async def _say(self, status: int, names: Iterable[str]) -> None:
+        for name in names:
             await self._health.set(name, status)
+
+
+def _service(
+    settings: Settings, bundle: Bundle | None, admission: Admission, metrics: Metrics
+) -> ScoringService:
+    """Return who answers, by `serve.mode`."""
+    if settings.serve.mode == "stream":
+        return StreamScoringService(settings, bundle, admission, metrics)
+    if bundle is None:
+        raise ConfigError('serve.mode is "own", which needs a bundle')
+    keeper = StateKeeper(settings.serve, settings.engine) if settings.serve.state_folder.name else None
+    engine = keeper.load() if keeper is not None else None
+    if engine is None:
+        engine = engine_of(settings, bundle)
+    else:
+        bundle.activate_on(engine)
+    scoring = _native.Scoring(
+        engine._native,
+        bundle_hash=bundle.hash,
+        answers_kept=settings.serve.answers_kept,
+        ahead_micros_max=int(settings.engine.ahead_seconds_max * 1e6),
+        warm_transactions=settings.serve.warm_transactions,
+    )
+    return OwnScoringService(scoring, admission, metrics, keeper, engine)
 
 
 def engine_of(settings: Settings, bundle: Bundle) -> Engine:

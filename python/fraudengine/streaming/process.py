@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import fcntl
 import hashlib
 import os
 import socket
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from fraudengine import _native
 from fraudengine.bundle import Bundle
-from fraudengine.errors import ConfigError, StreamError
+from fraudengine.errors import StreamError
+from fraudengine.locks import lock_folder
 from fraudengine.services.topics import create_topics
 from fraudengine.streaming.http import OperatorServer
 from fraudengine.streaming.models import ActiveModels
@@ -51,8 +51,7 @@ class StreamProcess:
         given = bundle if isinstance(bundle, Bundle) or bundle is None else Bundle.load(bundle)
         resolved = settings.resolved()
         folder = settings.state.folder.absolute()
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = _locked(folder)
+        self._lock = lock_folder(folder, "state.folder")
         self._models = ActiveModels(folder)
         create_topics(resolved.kafka)
         self._crash = _crash_file(folder)
@@ -167,14 +166,3 @@ def _private(path: str, flags: int) -> int:
 
 def _wants_json(form: str) -> bool:
     return form == "json" or (form == "auto" and not sys.stderr.isatty())
-
-
-def _locked(folder: Path) -> int:
-    """Lock the state folder for this process; the lock ends with it, however it ends."""
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise ConfigError(f"state.folder {folder} is in use by another process") from error
-    return handle

@@ -22,6 +22,11 @@ class DegradedReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DEGRADED_REASON_LATE: _ClassVar[DegradedReason]
     DEGRADED_REASON_COARSE_WINDOW: _ClassVar[DegradedReason]
     DEGRADED_REASON_MODEL_MISSING: _ClassVar[DegradedReason]
+    DEGRADED_REASON_STALE_STATE: _ClassVar[DegradedReason]
+    DEGRADED_REASON_COLD_STATE: _ClassVar[DegradedReason]
+    DEGRADED_REASON_SHED: _ClassVar[DegradedReason]
+    DEGRADED_REASON_NO_ANSWER: _ClassVar[DegradedReason]
+    DEGRADED_REASON_SET_ASIDE: _ClassVar[DegradedReason]
 ACTION_UNSPECIFIED: Action
 ACTION_APPROVE: Action
 ACTION_REVIEW: Action
@@ -30,6 +35,11 @@ DEGRADED_REASON_UNSPECIFIED: DegradedReason
 DEGRADED_REASON_LATE: DegradedReason
 DEGRADED_REASON_COARSE_WINDOW: DegradedReason
 DEGRADED_REASON_MODEL_MISSING: DegradedReason
+DEGRADED_REASON_STALE_STATE: DegradedReason
+DEGRADED_REASON_COLD_STATE: DegradedReason
+DEGRADED_REASON_SHED: DegradedReason
+DEGRADED_REASON_NO_ANSWER: DegradedReason
+DEGRADED_REASON_SET_ASIDE: DegradedReason
 
 class Reason(_message.Message):
     __slots__ = ("feature", "value", "contribution")

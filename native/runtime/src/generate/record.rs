@@ -82,7 +82,7 @@ impl Texts {
     }
 }
 
-/// Appends a transaction to `out`.
+/// Appends a transaction to `out`; its texts hold no control characters.
 pub fn transaction(format: Format, raw: &RawTransaction<'_>, out: &mut Vec<u8>) {
     match format {
         Format::Protobuf => encode::transaction(raw, out),
@@ -127,12 +127,18 @@ fn json_keys(raw: &RawTransaction<'_>, out: &mut Vec<u8>) {
     json_text("currency", raw.currency, out);
 }
 
-/// Synthetic texts hold nothing that JSON would have to escape.
 fn json_text(name: &str, value: Option<&str>, out: &mut Vec<u8>) {
     if let Some(value) = value {
-        for part in ["\"", name, "\":\"", value, "\","] {
+        for part in ["\"", name, "\":\""] {
             out.extend_from_slice(part.as_bytes());
         }
+        for &byte in value.as_bytes() {
+            if matches!(byte, b'"' | b'\\') {
+                out.push(b'\\');
+            }
+            out.push(byte);
+        }
+        out.extend_from_slice(b"\",");
     }
 }
 

@@ -1,4 +1,4 @@
-//! An idempotent producer to single-partition topics that takes records in batches and says when each is safe.
+//! An idempotent producer that takes records in batches and says when each is safe.
 //!
 //! Records of one topic arrive in the order in which they were sent, and a delivered record means that all
 //! before it are delivered: so what is in the log after a crash is always a prefix of what was sent. That
@@ -13,6 +13,9 @@ use rdkafka::bindings as sys;
 
 use super::handle::{Handle, KafkaError, OK, Role, c_text, describe};
 use super::settings::KafkaSettings;
+
+/// The partition that stands for the one of the key (`RD_KAFKA_PARTITION_UA`, a macro in C).
+const BY_KEY: i32 = -1;
 
 /// A record to send: parts of the caller's buffer, which is copied.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +33,8 @@ pub struct Record<'a> {
 pub struct Delivery<'a> {
     /// Position of its topic among the producer's.
     pub topic: usize,
+    /// Its partition.
+    pub partition: i32,
     /// The tag it was sent with.
     pub tag: u64,
     /// Where it stands.
@@ -101,12 +106,30 @@ impl Producer {
         topic: usize,
         records: impl IntoIterator<Item = Record<'a>>,
     ) -> Result<(), KafkaError> {
+        self.send_to(topic, 0, records)
+    }
+
+    /// Sends records to the partitions of their keys, the same as the Java client's.
+    pub fn send_by_key<'a>(
+        &mut self,
+        topic: usize,
+        records: impl IntoIterator<Item = Record<'a>>,
+    ) -> Result<(), KafkaError> {
+        self.send_to(topic, BY_KEY, records)
+    }
+
+    fn send_to<'a>(
+        &mut self,
+        topic: usize,
+        partition: i32,
+        records: impl IntoIterator<Item = Record<'a>>,
+    ) -> Result<(), KafkaError> {
         self.scratch.clear();
         for record in records {
             self.scratch.push(sys::rd_kafka_message_t {
                 err: OK,
                 rkt: std::ptr::null_mut(),
-                partition: 0,
+                partition,
                 payload: record.value.as_ptr().cast_mut().cast::<c_void>(),
                 len: record.value.len(),
                 key: record.key.as_ptr().cast_mut().cast::<c_void>(),
@@ -122,7 +145,7 @@ impl Producer {
         let sent = unsafe {
             sys::rd_kafka_produce_batch(
                 self.topics[topic].0.as_ptr(),
-                0,
+                partition,
                 sys::RD_KAFKA_MSG_F_COPY as c_int,
                 self.scratch.as_mut_ptr(),
                 self.scratch.len() as c_int,
@@ -198,6 +221,7 @@ impl Producer {
                 };
                 each(Delivery {
                     topic,
+                    partition: message.partition,
                     tag: message._private as usize as u64,
                     offset: message.offset,
                     value,

@@ -122,6 +122,8 @@ impl KafkaSettings {
             &[
                 ("enable.idempotence", "true"),
                 ("acks", "all"),
+                // Of records that go where their key says: the partition that the Java client would choose.
+                ("partitioner", "murmur2_random"),
                 // A record is never given up: an outage of the broker is waited for.
                 ("message.timeout.ms", "0"),
                 ("linger.ms", &linger_ms.to_string()),

@@ -1,6 +1,9 @@
-//! Takes recorded decisions in again, with the labels that had been read before each.
+//! Takes the log of decisions in again, with the labels that had been read before each: from a snapshot on, and only
+//! what counts (see `log.proto`). A process that takes over does so up to its marker; who follows the log goes on.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fraudengine_core::decision::Action;
@@ -11,32 +14,59 @@ use fraudengine_core::{Batch, Decided, Engine, Output, Stands};
 use prost::Message as _;
 
 use super::StreamError;
-use super::delivery::TOPICS;
-use super::recovery::{Recovered, by_partition};
+use super::delivery::{DECISIONS, TOPICS};
+use super::recovery::{Recovered, Verdict, by_partition, judge};
 use super::snapshot_file::Loaded;
 use crate::kafka::{KafkaError, KafkaSettings};
-use crate::log_reader::LogReader;
-use crate::payload::record::DecisionView;
+use crate::log_reader::{GenerationRule, LogReader};
+use crate::payload::record::{DecisionView, decision};
 use crate::payload::{Scratch, decode_label};
 use crate::settings::Settings;
 use crate::wire;
 
 const ROWS_AT_ONCE: usize = 1_024;
 
+/// A state that one thread takes records into while others look at it.
+pub type SharedEngine = Arc<Mutex<Engine>>;
+
+/// A record that counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken<'v> {
+    /// The record.
+    pub record: DecisionView<'v>,
+    /// Its transaction.
+    pub row: Transaction,
+}
+
+/// The alerts that a log of decisions demands, less those that were sent.
+#[derive(Debug)]
+pub struct Alerts {
+    /// Sources of those that are there.
+    pub sent: HashSet<(i32, i64)>,
+    /// What the missing ones are stamped with.
+    pub generation: i64,
+    /// Encoded, with their keys.
+    pub missing: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
 /// See the module's text.
 pub struct Rebuild<'a> {
     settings: &'a Settings,
     currencies: CurrencyTable,
-    engine: Engine,
+    engine: SharedEngine,
+    /// File of the snapshot; none: the log's beginning.
+    path: Option<PathBuf>,
+    generation: i64,
+    start: i64,
+    end_offset: i64,
+    rule: GenerationRule,
     stands: Stands,
     /// Whether the log was decided within the bounds of `engine`.
     same_bounds: bool,
     position: u64,
     labels: LabelReader,
     sources: BTreeMap<i32, i64>,
-    alerts_sent: HashSet<(i32, i64)>,
-    alerts_missing: Vec<(Vec<u8>, Vec<u8>)>,
-    alerts_generation: i64,
+    alerts: Option<Alerts>,
     rows: Vec<Transaction>,
     decided: Vec<Decided>,
     /// Offset of the last record in `rows`.
@@ -46,27 +76,31 @@ pub struct Rebuild<'a> {
 }
 
 impl<'a> Rebuild<'a> {
-    /// Begins at a snapshot.
+    /// Begins at a snapshot, or where `path` is none at the log's beginning.
     pub fn new(
         settings: &'a Settings,
         loaded: Loaded,
-        alerts_sent: HashSet<(i32, i64)>,
-        alerts_generation: i64,
+        path: Option<&Path>,
+        alerts: Option<Alerts>,
     ) -> Result<Self, StreamError> {
         let Loaded { header, engine, stands, same_bounds } = loaded;
         let recorded = header.sources.iter().enumerate();
+        let generation = header.generations[DECISIONS];
         Ok(Self {
             settings,
             currencies: settings.engine.currencies()?,
-            engine,
+            engine: Arc::new(Mutex::new(engine)),
+            path: path.map(Path::to_owned),
+            generation,
+            start: header.offsets[DECISIONS],
+            end_offset: header.end_offset,
+            rule: GenerationRule::resume(generation),
             stands,
             same_bounds,
             position: header.position,
             labels: LabelReader::new(settings, header.label_offset),
             sources: recorded.map(|(partition, &offset)| (partition as i32, offset)).collect(),
-            alerts_sent,
-            alerts_missing: Vec::new(),
-            alerts_generation,
+            alerts,
             rows: Vec::with_capacity(ROWS_AT_ONCE),
             decided: Vec::with_capacity(ROWS_AT_ONCE),
             last_offset: -1,
@@ -80,20 +114,59 @@ impl<'a> Rebuild<'a> {
         self.labels.skipped.extend(offsets);
     }
 
-    /// Takes in the record at an offset; `value` are its bytes.
-    pub fn take(&mut self, offset: i64, record: &DecisionView<'_>, value: &[u8]) -> Result<(), StreamError> {
-        let foreign = |reason: String| StreamError::ForeignRecord {
-            topic: self.settings.kafka.decisions_topic.clone(),
-            offset,
-            reason,
-        };
-        let raw = record.transaction.ok_or_else(|| foreign("no transaction".to_owned()))?;
-        let row = check(&raw, &self.currencies).map_err(|violation| foreign(violation.to_string()))?;
+    /// The state: whole from the snapshot's end on, and as of the last [`flush`](Self::flush).
+    pub fn engine(&self) -> SharedEngine {
+        Arc::clone(&self.engine)
+    }
+
+    /// Rows taken in since the beginning of the log.
+    pub const fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Takes in the record at an offset; `value` are its bytes. `None`: it does not count.
+    pub fn take<'v>(&mut self, offset: i64, value: &'v [u8]) -> Result<Option<Taken<'v>>, StreamError> {
+        let record = decision(value).map_err(|error| self.foreign(offset, &error))?;
+        if record.is_marker() {
+            self.rule.marker(offset);
+            return match judge(self.generation, self.start, self.end_offset, 0, Some(offset)) {
+                Verdict::Overtaken => Err(self.overtaken(offset)),
+                Verdict::Good | Verdict::TooOld => Ok(None),
+            };
+        }
+        if record.generation > self.rule.highest() && self.path.is_some() {
+            // Its marker lies before the snapshot's place: the snapshot was copied from a state that nobody heard.
+            return Err(self.overtaken(record.generation));
+        }
+        if !self.rule.admits(record.generation) {
+            return Ok(None);
+        }
+        self.enter(offset, &record, value).map(|row| Some(Taken { record, row }))
+    }
+
+    fn foreign(&self, offset: i64, reason: &impl ToString) -> StreamError {
+        let topic = self.settings.kafka.decisions_topic.clone();
+        StreamError::ForeignRecord { topic, offset, reason: reason.to_string() }
+    }
+
+    fn overtaken(&self, marker: i64) -> StreamError {
+        StreamError::Overtaken { path: self.path.clone().unwrap_or_default(), marker }
+    }
+
+    fn enter(
+        &mut self,
+        offset: i64,
+        record: &DecisionView<'_>,
+        value: &[u8],
+    ) -> Result<Transaction, StreamError> {
+        let raw = record.transaction.ok_or_else(|| self.foreign(offset, &"no transaction"))?;
+        let row = check(&raw, &self.currencies).map_err(|violation| self.foreign(offset, &violation))?;
         // Labels were read before the chunk of this record: whatever waits in `rows` came before them.
         if record.label_offset > self.labels.next || self.rows.len() == ROWS_AT_ONCE {
             self.flush()?;
-            let engine = &mut self.engine;
-            self.labels.read_until(record.label_offset, &self.currencies, |label| engine.expect(label))?;
+            let engine = &self.engine;
+            self.labels
+                .read_until(record.label_offset, &self.currencies, |label| locked(engine).expect(label))?;
         }
         self.rows.push(row);
         let action = Action::from_code((record.action - 1).clamp(0, 2) as u8);
@@ -103,23 +176,30 @@ impl<'a> Rebuild<'a> {
         let next = self.sources.entry(source.0).or_insert(-1);
         *next = (*next).max(source.1 + 1);
         let duplicate = record.flags & u32::from(flag::DUPLICATE) != 0;
-        if action != Action::Approve && !duplicate && !self.alerts_sent.contains(&source) {
+        if action != Action::Approve
+            && !duplicate
+            && self.alerts.as_ref().is_some_and(|alerts| !alerts.sent.contains(&source))
+        {
             let mut alert =
-                wire::DecisionRecord::decode(value).map_err(|error| foreign(error.to_string()))?;
-            alert.generation = self.alerts_generation;
+                wire::DecisionRecord::decode(value).map_err(|error| self.foreign(offset, &error))?;
             let key = raw.customer_id.unwrap_or_default().as_bytes().to_vec();
-            self.alerts_missing.push((key, alert.encode_to_vec()));
+            if let Some(alerts) = &mut self.alerts {
+                alert.generation = alerts.generation;
+                alerts.missing.push((key, alert.encode_to_vec()));
+            }
         }
-        Ok(())
+        Ok(row)
     }
 
     /// Takes in what waits.
     pub fn flush(&mut self) -> Result<(), StreamError> {
-        let labels = self.engine.due_labels(&self.rows);
-        let batch = Batch { transactions: &self.rows, labels: &labels };
-        let stands = &self.stands;
-        let repeated =
-            self.engine.replay_batch(batch, &self.decided, self.position, stands, &Inline, &mut self.output);
+        let repeated = {
+            let mut engine = locked(&self.engine);
+            let labels = engine.due_labels(&self.rows);
+            let batch = Batch { transactions: &self.rows, labels: &labels };
+            let stands = &self.stands;
+            engine.replay_batch(batch, &self.decided, self.position, stands, &Inline, &mut self.output)
+        };
         if repeated > 0 && !self.same_bounds {
             tracing::warn!(
                 "{repeated} ids up to offset {} had been forgotten within other bounds",
@@ -137,19 +217,28 @@ impl<'a> Rebuild<'a> {
 
     /// The state, and where to go on.
     pub fn finish(self, generations: [i64; TOPICS]) -> Recovered {
+        // Nobody else holds it where this is called.
+        let engine = Arc::try_unwrap(self.engine).map_or_else(
+            |shared| locked(&shared).clone(),
+            |alone| alone.into_inner().unwrap_or_else(PoisonError::into_inner),
+        );
         Recovered {
-            engine: self.engine,
+            engine,
             position: self.position,
             label_offset: self.labels.next,
             sources: by_partition(&self.sources),
             generations,
             letters_sent: HashSet::new(),
             quarantined: HashSet::new(),
-            alerts_missing: self.alerts_missing,
+            alerts_missing: self.alerts.map_or_else(Vec::new, |alerts| alerts.missing),
             replayed: self.replayed,
             begins_at_ends: false,
         }
     }
+}
+
+fn locked(engine: &SharedEngine) -> MutexGuard<'_, Engine> {
+    engine.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads the labels topic in step with the log.

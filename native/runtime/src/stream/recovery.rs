@@ -20,7 +20,7 @@ use prost::Message as _;
 use super::StreamError;
 use super::care::{self, Source};
 use super::delivery::{ALERTS, DEAD_LETTERS, DECISIONS, TOPICS};
-use super::rebuild::Rebuild;
+use super::rebuild::{Alerts, Rebuild};
 use super::snapshot_file::{self, Loaded};
 use crate::kafka::{Consumer, KafkaError, Position, Producer, Record, StartFrom};
 use crate::log_reader::{GenerationRule, LogReader};
@@ -136,26 +136,33 @@ pub fn recover(settings: &Settings, generations: [i64; TOPICS]) -> Result<Recove
     if log_start > 0 {
         tracing::warn!("no usable snapshot, and the log begins at {log_start}: windows start from there");
     }
-    let engine = Engine::new(settings.engine.config()?);
-    let (label_start, _) = handle.watermarks(&kafka.labels_topic, 0, CALL_TIMEOUT_MS)?;
     let offsets = [
         log_start,
         first_offset(&questions, &kafka.alerts_topic)?,
         first_offset(&questions, &kafka.dead_letter_topic)?,
     ];
-    let start = snapshot_file::Header {
+    let loaded = nothing_yet(settings, first_offset(&questions, &kafka.labels_topic)?, offsets)?;
+    from_loaded(settings, loaded, None, generations, &questions)
+}
+
+/// What a process starts from that has no snapshot: the beginnings of the labels and of the other logs.
+pub fn nothing_yet(
+    settings: &Settings,
+    label_offset: i64,
+    offsets: [i64; TOPICS],
+) -> Result<Loaded, StreamError> {
+    let header = snapshot_file::Header {
         position: 0,
         offsets,
         generations: [0; TOPICS],
         end_position: 0,
-        end_offset: log_start,
-        label_offset: label_start,
+        end_offset: offsets[DECISIONS],
+        label_offset,
         sources: Vec::new(),
     };
-    let stands = fraudengine_core::Stands::all_at(0);
+    let engine = Engine::new(settings.engine.config()?);
     // Nobody knows within which bounds the log was decided.
-    let loaded = Loaded { header: start, engine, stands, same_bounds: false };
-    from_loaded(settings, loaded, Path::new(""), generations, &questions)
+    Ok(Loaded { header, engine, stands: fraudengine_core::Stands::all_at(0), same_bounds: false })
 }
 
 fn first_offset(questions: &Consumer, topic: &str) -> Result<i64, StreamError> {
@@ -169,6 +176,12 @@ fn from_snapshot(
     log_start: i64,
     questions: &Consumer,
 ) -> Result<Recovered, StreamError> {
+    let loaded = load_snapshot(settings, path, log_start)?;
+    from_loaded(settings, loaded, Some(path), generations, questions)
+}
+
+/// Reads a snapshot that the log reaches back to.
+pub fn load_snapshot(settings: &Settings, path: &Path, log_start: i64) -> Result<Loaded, StreamError> {
     let loaded = snapshot_file::load(path, &settings.engine.config()?)?;
     let header = &loaded.header;
     if judge(header.generations[DECISIONS], header.offsets[DECISIONS], header.end_offset, log_start, None)
@@ -180,18 +193,18 @@ fn from_snapshot(
         };
         return Err(StreamError::Snapshot { path: path.to_owned(), error });
     }
-    from_loaded(settings, loaded, path, generations, questions)
+    Ok(loaded)
 }
 
 fn from_loaded(
     settings: &Settings,
     loaded: Loaded,
-    path: &Path,
+    path: Option<&Path>,
     generations: [i64; TOPICS],
     questions: &Consumer,
 ) -> Result<Recovered, StreamError> {
     let header = loaded.header.clone();
-    let alerts_sent =
+    let sent =
         read_alerts(settings, header.offsets[ALERTS], generations[ALERTS], header.generations[ALERTS])?;
     let letters = read_letters(
         settings,
@@ -201,26 +214,13 @@ fn from_loaded(
     )?;
     let mut quarantined = care::quarantined(settings)?;
     quarantined.extend(&letters.poison);
-    let mut rebuild = Rebuild::new(settings, loaded, alerts_sent, generations[ALERTS])?;
+    let alerts = Alerts { sent, generation: generations[ALERTS], missing: Vec::new() };
+    let mut rebuild = Rebuild::new(settings, loaded, path, Some(alerts))?;
     rebuild.skip_labels(quarantined.iter().filter(|(is_label, ..)| *is_label).map(|&(.., offset)| offset));
-    let mut rule = GenerationRule::resume(header.generations[DECISIONS]);
     let topic = &settings.kafka.decisions_topic;
     let [start, ..] = header.offsets;
     read_log(settings, topic, start, generations[DECISIONS], |offset, value| {
-        let record = decision(value).map_err(|error| foreign(topic, offset, &error))?;
-        if record.is_marker() {
-            rule.marker(offset);
-            let verdict = judge(header.generations[DECISIONS], start, header.end_offset, 0, Some(offset));
-            return match verdict {
-                Verdict::Overtaken => Err(StreamError::Overtaken { path: path.to_owned(), marker: offset }),
-                Verdict::Good | Verdict::TooOld => Ok(()),
-            };
-        }
-        if record.generation > rule.highest() && !path.as_os_str().is_empty() {
-            // Its marker lies before the snapshot's place: the snapshot was copied from a state that nobody heard.
-            return Err(StreamError::Overtaken { path: path.to_owned(), marker: record.generation });
-        }
-        if rule.admits(record.generation) { rebuild.take(offset, &record, value) } else { Ok(()) }
+        rebuild.take(offset, value).map(|_| ())
     })?;
     rebuild.flush()?;
     let mut recovered = rebuild.finish(generations);

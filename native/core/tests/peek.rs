@@ -1,0 +1,120 @@
+//! Looking at the state gives what deciding on a copy of it would give, bit for bit, and changes nothing.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests: a failure is the test's failure")]
+
+mod support;
+
+use fraudengine_core::decision::{Calibration, Policy};
+use fraudengine_core::event::Transaction;
+use fraudengine_core::feature::catalogue;
+use fraudengine_core::model::Ensemble;
+use fraudengine_core::units::DurationMicros;
+use fraudengine_core::workers::Inline;
+use fraudengine_core::{Batch, Engine, EngineConfig, Model, Output};
+use support::{HOUR, history};
+
+const LEAF: u16 = u16::MAX;
+
+/// A booster of one tree for each feature: a split at 1, missing values to the right.
+fn model() -> Model {
+    let mut body = Vec::new();
+    body.extend((catalogue::WIDTH as u32).to_le_bytes());
+    body.extend(2_u32.to_le_bytes());
+    body.extend((catalogue::WIDTH as u32).to_le_bytes());
+    body.extend((-0.5_f32).to_le_bytes());
+    for feature in 0..catalogue::WIDTH as u16 {
+        body.extend(3_u32.to_le_bytes());
+        let step = f64::from(feature % 7) / 8.0;
+        for (feature, left, right, value) in
+            [(feature, 1_u32, 2_u32, 0.0), (LEAF, 0, 0, -step), (LEAF, 0, 0, step)]
+        {
+            body.extend(feature.to_le_bytes());
+            body.extend(0_u16.to_le_bytes());
+            body.extend(1.0_f32.to_le_bytes());
+            body.extend(left.to_le_bytes());
+            body.extend(right.to_le_bytes());
+            body.extend(f64::to_le_bytes(value));
+            body.extend(1.0_f32.to_le_bytes());
+        }
+    }
+    let mut bytes = b"FRAUDENS".to_vec();
+    bytes.extend(1_u32.to_le_bytes());
+    bytes.extend(crc32fast::hash(&body).to_le_bytes());
+    bytes.extend(body);
+    let ensemble = Ensemble::parse(&bytes).unwrap();
+    let scorer = ensemble.scorer("auto").unwrap();
+    let calibration = Calibration { slope: 1.0, intercept: 0.0 };
+    Model { ensemble, scorer, policy: Policy { calibration, review_from: 0.2, block_from: 0.8 } }
+}
+
+/// Everything that was decided, floats as bits.
+fn told(out: &Output) -> String {
+    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    let floats = [&out.features, &out.anomaly, &out.margin, &out.score].map(|values| bits(values));
+    format!("{floats:?} {:?} {:?} {:?}", out.action, out.flags, out.reasons)
+}
+
+fn decided_on_a_copy(engine: &Engine, row: Transaction, model: Option<&Model>, out: &mut Output) {
+    let mut copy = engine.clone();
+    let labels = copy.due_labels(&[row]);
+    let batch = Batch { transactions: &[row], labels: &labels };
+    copy.process_batch(batch, model, &Inline, out);
+}
+
+#[test]
+fn a_look_equals_a_decision_on_a_copy_of_the_state() {
+    let model = model();
+    let mut flags_seen = 0;
+    let mut flagged = 0;
+    for seed in 1..6 {
+        let (transactions, labels) = history(seed, 3_000);
+        let config = EngineConfig { lateness: DurationMicros(HOUR), ..EngineConfig::default() };
+        let mut engine = Engine::new(config);
+        let (mut out, mut peeked, mut golden) = (Output::default(), Output::default(), Output::default());
+        for (at, rows) in transactions.chunks(97).enumerate() {
+            let first = at * 97;
+            for (_, label) in labels.iter().filter(|(row, _)| (first..first + rows.len()).contains(row)) {
+                engine.expect(*label);
+            }
+            let before = engine.snapshot();
+            for row in [0, rows.len() / 2, rows.len() - 1].map(|row| rows[row]) {
+                for model in [None, Some(&model)] {
+                    engine.peek(&[row], model, &mut peeked);
+                    decided_on_a_copy(&engine, row, model, &mut golden);
+                    assert_eq!(told(&peeked), told(&golden), "seed {seed}, row {first}");
+                    flags_seen |= peeked.flags[0];
+                    flagged += peeked.reasons.len();
+                }
+            }
+            assert!(engine.snapshot() == before, "looking changed the state");
+            // Ids that were just decided come again, so that repeated ones are looked at too.
+            let known = engine.due_labels(rows);
+            let batch = Batch { transactions: rows, labels: &known };
+            engine.process_batch(batch, Some(&model), &Inline, &mut out);
+            engine.peek(&rows[rows.len() - 1..], Some(&model), &mut peeked);
+            decided_on_a_copy(&engine, rows[rows.len() - 1], Some(&model), &mut golden);
+            assert_eq!(told(&peeked), told(&golden));
+            flags_seen |= peeked.flags[0];
+        }
+    }
+    assert_eq!(flags_seen, 7, "repeated, late and approximate rows were among them");
+    assert!(flagged > 50, "{flagged} rows had reasons");
+}
+
+#[test]
+fn rows_that_look_together_do_not_see_one_another() {
+    let model = model();
+    let (transactions, _) = history(9, 600);
+    let mut engine = Engine::new(EngineConfig::default());
+    let mut out = Output::default();
+    let batch = Batch { transactions: &transactions[..500], labels: &[] };
+    engine.process_batch(batch, Some(&model), &Inline, &mut out);
+    let rows = &transactions[500..];
+    engine.peek(rows, Some(&model), &mut out);
+    for (at, row) in rows.iter().enumerate() {
+        let mut alone = Output::default();
+        engine.peek(&[*row], Some(&model), &mut alone);
+        assert_eq!(alone.score[0].to_bits(), out.score[at].to_bits(), "row {at}");
+        assert_eq!((alone.action[0], alone.flags[0]), (out.action[at], out.flags[at]));
+    }
+}

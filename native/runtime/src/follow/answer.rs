@@ -1,0 +1,112 @@
+//! The bytes of an answer: from a record of the log, or without the stream.
+
+use fraudengine_core::decision::Action;
+use fraudengine_core::engine::flag;
+use fraudengine_core::event::Transaction;
+use fraudengine_core::feature::catalogue;
+
+use super::replica::Look;
+use crate::payload::encode::{self, Reason};
+use crate::payload::reasons::FeatureNames;
+use crate::payload::record::{DecisionView, ReasonView};
+use crate::scoring::{DEGRADED, degraded, repeated};
+use crate::stream::output::NO_MODEL;
+
+/// The action on a transaction that nothing can score, by its amount in minor units of the reference currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoAnswer {
+    /// Smaller amounts are approved.
+    pub approve_below: i64,
+    /// These and larger ones are blocked; 0: none.
+    pub block_from: i64,
+}
+
+impl NoAnswer {
+    /// What to do.
+    pub const fn action(self, amount_minor: i64) -> Action {
+        if self.block_from > 0 && amount_minor >= self.block_from {
+            Action::Block
+        } else if amount_minor < self.approve_below {
+            Action::Approve
+        } else {
+            Action::Review
+        }
+    }
+}
+
+/// A `Decision` with what a record of the log says.
+pub fn of_record(record: &DecisionView<'_>) -> Vec<u8> {
+    let raw = record.transaction.unwrap_or_default();
+    let found = record.reasons().iter().map(|&ReasonView { feature, value, contribution }| Reason {
+        feature,
+        value: value.unwrap_or(f32::NAN),
+        contribution,
+    });
+    let reasons: Vec<Reason<'_>> = found.collect();
+    let bits = DEGRADED.iter().filter(|(bit, _)| record.flags & u32::from(*bit) != 0).map(|(_, code)| *code);
+    let missing = (record.flags & NO_MODEL != 0).then_some(degraded::MODEL_MISSING);
+    let codes: Vec<u8> = bits.chain(missing).collect();
+    let answer = encoded(&encode::Answer {
+        transaction_id: raw.transaction_id.unwrap_or_default(),
+        event_time_micros: raw.event_time_micros.unwrap_or_default(),
+        score: record.score,
+        action: Action::from_code((record.action - 1).clamp(0, 2) as u8),
+        reasons: &reasons,
+        degraded_reasons: &codes,
+        model: record.model,
+        decided_time_micros: record.decided_time_micros,
+    });
+    if record.flags & u32::from(flag::DUPLICATE) != 0 { repeated(answer) } else { answer }
+}
+
+/// A `Decision` by a look at the replica; `at` is the row of the look, `why` the reason to look.
+pub fn of_look(
+    look: &Look,
+    at: usize,
+    id: &str,
+    row: &Transaction,
+    why: u8,
+    names: &FeatureNames,
+    now_micros: i64,
+) -> Vec<u8> {
+    let output = &look.output;
+    let found = output.reasons.iter().find(|each| each.row as usize == at);
+    let values = &output.features[at * catalogue::WIDTH..(at + 1) * catalogue::WIDTH];
+    let reasons = names.of(found.map_or(&[], |each| &each.reasons), values, output.anomaly[at]);
+    let bits = DEGRADED.iter().filter(|(bit, _)| output.flags[at] & bit != 0).map(|(_, code)| *code);
+    let cold = look.cold.then_some(degraded::COLD_STATE);
+    let codes: Vec<u8> = bits.chain([why]).chain(cold).collect();
+    let answer = encoded(&encode::Answer {
+        transaction_id: id,
+        event_time_micros: row.time.0,
+        score: output.score[at],
+        action: output.action[at],
+        reasons: reasons.as_slice(),
+        degraded_reasons: &codes,
+        model: look.model,
+        decided_time_micros: now_micros,
+    });
+    if output.flags[at] & flag::DUPLICATE != 0 { repeated(answer) } else { answer }
+}
+
+/// A `Decision` that rests on nothing but the amount; `why` says what was missing.
+pub fn of_nothing(id: &str, row: &Transaction, no_answer: NoAnswer, why: &[u8], now_micros: i64) -> Vec<u8> {
+    let mut codes = why.to_vec();
+    codes.push(degraded::NO_ANSWER);
+    encoded(&encode::Answer {
+        transaction_id: id,
+        event_time_micros: row.time.0,
+        score: f32::NAN,
+        action: no_answer.action(row.amount.0),
+        reasons: &[],
+        degraded_reasons: &codes,
+        model: 0,
+        decided_time_micros: now_micros,
+    })
+}
+
+fn encoded(parts: &encode::Answer<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    encode::answer(parts, &mut out);
+    out
+}
