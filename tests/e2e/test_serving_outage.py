@@ -1,4 +1,4 @@
-"""The scoring service in front of the stream while the broker is away: answers are marked, nothing is lost."""
+"""The scoring service in front of the stream while the broker is away: marked answers, nothing is lost."""
 
 from __future__ import annotations
 
