@@ -24,6 +24,7 @@ __all__ = [
     "catalogue_features",
     "catalogue_hash",
     "init_logging",
+    "is_card_number",
 ]
 
 __version__: str
@@ -36,6 +37,9 @@ def catalogue_hash() -> str:
 
 def init_logging(level: str, json: bool) -> None:
     """Send the log of the native threads to standard error; a second call changes nothing."""
+
+def is_card_number(text: str) -> bool:
+    """Return whether a text is 13 to 19 digits (spaces, hyphens aside), like a card's, that pass Luhn."""
 
 @final
 class Engine:
@@ -289,6 +293,18 @@ class Scoring:
         ahead_micros_max: int,
         warm_transactions: int = 0,
     ) -> Scoring: ...
+    def activate(
+        self,
+        ensemble: bytes,
+        *,
+        bundle_hash: str,
+        slope: float,
+        intercept: float,
+        review_from: float,
+        block_from: float,
+    ) -> None:
+        """Decide with another ensemble from the next call on; see `fraudengine.engine.Engine.activate`."""
+
     def score(self, requests: list[bytes]) -> list[bytes | tuple[str, str, str]]:
         """Decide `ScoreRequest` messages: each a `ScoreResponse`, or field, code and message of a refusal."""
 
@@ -322,6 +338,8 @@ class Stream:
     def wait(self, seconds: float) -> bool: ...
     def metrics(self) -> str: ...
     def status(self) -> dict[str, Any]: ...
+    def ask_snapshot(self) -> int: ...
+    def snapshots_answered(self) -> int: ...
     def stop(self) -> None: ...
     def close(self) -> None: ...
 

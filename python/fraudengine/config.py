@@ -12,7 +12,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
@@ -114,20 +114,24 @@ class Settings(BaseSettings):
         }
         return tuple(name for name in services.ALL if wanted[name])
 
-    def resolved(self, stack: services.Stack | None = None) -> Settings:
+    def resolved(
+        self, stack: services.Stack | None = None, *, only: Collection[str] = services.ALL
+    ) -> Settings:
         """Return these settings with every address filled in.
 
         Parameters
         ----------
         stack
             Embedded services to take addresses from; None looks for those that run in `embedded.folder`.
+        only
+            Names of the services whose addresses are wanted.
 
         Raises
         ------
         ServiceError
             An address is empty and the embedded service does not run.
         """
-        wanted = self.embedded_wanted()
+        wanted = [name for name in self.embedded_wanted() if name in only]
         if not wanted:
             return self
         stack = stack or services.running(self.embedded.folder)

@@ -22,7 +22,10 @@ __all__ = [
     "ScoringError",
     "ServiceError",
     "SnapshotError",
+    "StoreError",
+    "StoreTimeoutError",
     "StreamError",
+    "StreamRefusedError",
     "TrainingError",
 ]
 
@@ -114,8 +117,24 @@ class SnapshotError(FraudEngineError):
     """A state snapshot is truncated, corrupt, or of another layout version."""
 
 
+class StoreError(FraudEngineError):
+    """PostgreSQL or Redis, which the stream writes to, cannot be read now; `store` says which."""
+
+    def __init__(self, store: str, reason: str) -> None:
+        super().__init__(f"{store}: {reason}")
+        self.store = store
+
+
+class StoreTimeoutError(StoreError):
+    """PostgreSQL or Redis did not answer in the time that there was."""
+
+
 class StreamError(FraudEngineError):
     """The stream ended because of something that somebody must mend, or none answers at its address."""
+
+
+class StreamRefusedError(StreamError):
+    """A running stream refuses what an operator asks of it."""
 
 
 class TrainingError(FraudEngineError):

@@ -173,6 +173,16 @@ class ServeSettings(_Section):
     tls_client_ca: Path
     plaintext_anywhere: bool
     tokens: Path
+    query_seconds_max: Annotated[float, Field(ge=0.1, le=60, allow_inf_nan=False)]
+    admin_host: Annotated[str, Field(min_length=1)]
+    admin_port: Annotated[int, Field(ge=-1, le=65_535)]
+    admin_tokens: Path
+    admin_client_ca: Path
+    admin_stream: Annotated[str, Field(pattern=r"^(https?://[^/\s]+)?$")]
+    watchers_max: Annotated[int, Field(ge=1, le=10_000)]
+    watch_queue_max: Annotated[int, Field(ge=1, le=100_000)]
+    log_scores: Literal["all", "problems", "none"]
+    slow_ms: Annotated[float, Field(ge=0, le=3_600_000, allow_inf_nan=False)]
 
 
 class EmbeddedSettings(_Section):

@@ -247,7 +247,7 @@ def test_what_is_cancelled_or_too_late_when_its_turn_comes_is_not_decided(bundle
     scoring = _native.Scoring(
         engine._native, bundle_hash="0" * 64, answers_kept=9, ahead_micros_max=1_000_000
     )
-    service = OwnScoringService(scoring, Admission(9, 9, metrics), metrics)
+    service = OwnScoringService(scoring, Admission(9, 9, metrics), metrics, engine)
 
     async def ask() -> list[str]:
         lefts = {"cancelled": 5.0, "late": 0.0, "in-time": 5.0, "without-deadline": None}

@@ -131,7 +131,7 @@ impl PyEngine {
         };
         let model = py.detach(|| request.build())?;
         let name = model.scorer.name();
-        py.detach(|| self.lock().model = Some(model));
+        py.detach(|| self.exchange(model));
         Ok(name)
     }
 
@@ -197,6 +197,11 @@ impl PyEngine {
         let workers = workers::of(threads).map_err(|error| to_py_err(Kind::Config, error.to_string()))?;
         let inner = Inner { engine, currencies, workers, model: None, output: Output::default() };
         Ok(Self { inner: std::sync::Mutex::new(inner) })
+    }
+
+    /// Decides with another model from the next row on.
+    pub fn exchange(&self, model: Model) {
+        self.lock().model = Some(model);
     }
 
     /// Decides requests of the scoring service.

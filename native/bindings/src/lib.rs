@@ -37,5 +37,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(stream::init_logging, module)?)?;
     module.add_function(wrap_pyfunction!(catalogue::catalogue_features, module)?)?;
     module.add_function(wrap_pyfunction!(catalogue::catalogue_hash, module)?)?;
+    module.add_function(wrap_pyfunction!(scoring::is_card_number, module)?)?;
     Ok(())
 }

@@ -2,6 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use fraudengine_core::decision::{Calibration, Policy};
+use fraudengine_core::event;
 use fraudengine_runtime::metrics::now_micros;
 use fraudengine_runtime::scoring::{Answer, Answers, Refusal, encode_batch};
 use fraudengine_runtime::scoring_request::{count_of, transaction_of, transactions_of};
@@ -10,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyBytesMethods};
 
 use crate::engine::PyEngine;
+use crate::model::ModelRequest;
 
 /// Transactions decided before others get their turn.
 const PIECE: usize = 256;
@@ -18,8 +21,8 @@ const PIECE: usize = 256;
 #[pyclass(name = "Scoring", module = "fraudengine._native", frozen)]
 pub struct PyScoring {
     engine: Py<PyEngine>,
-    answers: Mutex<Answers>,
-    model_hash: u64,
+    /// The answers, and the short hash of the model that decides: exchanged together with it.
+    answers: Mutex<(Answers, u64)>,
 }
 
 /// Field, code and message of a refusal.
@@ -42,8 +45,34 @@ impl PyScoring {
         ahead_micros_max: i64,
         warm_transactions: u64,
     ) -> Self {
-        let answers = Mutex::new(Answers::new(answers_kept, ahead_micros_max, warm_transactions));
-        Self { engine, answers, model_hash: short_hash(bundle_hash) }
+        let answers = Answers::new(answers_kept, ahead_micros_max, warm_transactions);
+        Self { engine, answers: Mutex::new((answers, short_hash(bundle_hash))) }
+    }
+
+    /// Decides with another ensemble from the next call on.
+    #[pyo3(signature = (ensemble, *, bundle_hash, slope, intercept, review_from, block_from))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
+    fn activate(
+        &self,
+        py: Python<'_>,
+        ensemble: &[u8],
+        bundle_hash: &str,
+        slope: f64,
+        intercept: f64,
+        review_from: f32,
+        block_from: f32,
+    ) -> PyResult<()> {
+        let policy = Policy { calibration: Calibration { slope, intercept }, review_from, block_from };
+        let request =
+            ModelRequest { ensemble, policy, backend: "auto", booster_library: None, forest_library: None };
+        py.detach(|| {
+            let model = request.build()?;
+            // Whoever decides holds this lock: an answer carries the hash of the model that gave it.
+            let mut held = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+            self.engine.get().exchange(model);
+            held.1 = short_hash(bundle_hash);
+            Ok(())
+        })
     }
 
     /// Decides `ScoreRequest` messages; each becomes a `ScoreResponse` or a refusal.
@@ -95,8 +124,9 @@ impl PyScoring {
     }
 
     fn decide(&self, messages: &[&[u8]]) -> Vec<Answer> {
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        self.engine.get().score(&mut answers, messages, self.model_hash, now_micros())
+        let mut held = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let (answers, model_hash) = &mut *held;
+        self.engine.get().score(answers, messages, *model_hash, now_micros())
     }
 }
 
@@ -110,4 +140,10 @@ pub fn wrapped(decision: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(decision.len() + 4);
     fraudengine_runtime::payload::encode::embed(1, decision, &mut out);
     out
+}
+
+/// Whether a text looks like a card number.
+#[pyfunction]
+pub fn is_card_number(text: &str) -> bool {
+    event::is_card_number(text.as_bytes())
 }

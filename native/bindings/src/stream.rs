@@ -117,6 +117,16 @@ impl PyStream {
         Ok(status)
     }
 
+    /// Asks for a snapshot now; returns the number of the request.
+    fn ask_snapshot(&self) -> PyResult<u64> {
+        Ok(self.stream()?.metrics().snapshots_asked.fetch_add(1, Relaxed) + 1)
+    }
+
+    /// Number of the newest request that has its snapshot.
+    fn snapshots_answered(&self) -> PyResult<u64> {
+        Ok(self.stream()?.metrics().snapshots_answered.load(Relaxed))
+    }
+
     /// Asks it to end in order.
     fn stop(&self) -> PyResult<()> {
         self.stream().map(|stream| stream.stop())

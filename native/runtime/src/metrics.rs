@@ -128,6 +128,10 @@ pub struct Metrics {
     pub snapshot_time: AtomicI64,
     /// Its size in bytes.
     pub snapshot_bytes: AtomicU64,
+    /// Snapshots that operators have asked for.
+    pub snapshots_asked: AtomicU64,
+    /// The newest of those requests that has its snapshot.
+    pub snapshots_answered: AtomicU64,
     /// Runs that ended with an error and were begun again.
     pub restarts: AtomicU64,
     /// Records taken in again from the log at the last start.
@@ -165,6 +169,8 @@ impl Default for Metrics {
             snapshots: AtomicU64::new(0),
             snapshot_time: AtomicI64::new(0),
             snapshot_bytes: AtomicU64::new(0),
+            snapshots_asked: AtomicU64::new(0),
+            snapshots_answered: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
             recovered: AtomicU64::new(0),
             recovery_micros: AtomicU64::new(0),

@@ -60,13 +60,14 @@ async def _serve(settings: Settings, bundle: Bundle | None, *, as_json: bool) ->
     from fraudengine.serving import ScoringServer
 
     server = ScoringServer(settings, bundle)
-    asked = asyncio.Event()
+    asked = server.drain_asked
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked.set)
     await server.start()
     if as_json:
-        print_json({"address": server.address, "metrics": server.metrics_address})
+        told = {"address": server.address, "metrics": server.metrics_address, "admin": server.admin_address}
+        print_json(told)
     scoring = "scoring" if bundle is None else f"scoring with {bundle.path}"
     who = "; the stream decides" if settings.serve.mode == "stream" else ""
     notify([f"{scoring} at {server.address}; metrics at {server.metrics_address}{who}"])

@@ -68,7 +68,7 @@ class Admission:
     async def turn_away(self, context: grpc.aio.ServicerContext) -> NoReturn:
         """End a call that was not let in."""
         self._turned_away.inc()
-        await context.abort(_CODE, _MESSAGE, self._trailing)
+        await context.abort(_CODE, _MESSAGE, (*(context.trailing_metadata() or ()), *self._trailing))
         raise AssertionError("a call goes on after its end")
 
 

@@ -65,6 +65,8 @@ class Clients:
     ----------
     file
         See the module's text.
+    key
+        Setting that names the file, for errors.
 
     Raises
     ------
@@ -73,26 +75,24 @@ class Clients:
 
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, key: str = "serve.tokens") -> None:
         try:
             entries = tomllib.loads(file.read_text("utf-8"))
         except OSError as error:
-            raise ConfigError(f"serve.tokens {file} cannot be read: {error.strerror}") from error
+            raise ConfigError(f"{key} {file} cannot be read: {error.strerror}") from error
         except ValueError as error:
-            raise ConfigError(f"serve.tokens {file} is not TOML: {error}") from error
+            raise ConfigError(f"{key} {file} is not TOML: {error}") from error
         self._clients: list[tuple[str, Client]] = []
         for name, entry in entries.items():
             digest = entry.get("sha256") if isinstance(entry, dict) else None
             rate = entry.get("calls_per_second") if isinstance(entry, dict) else None
             if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
-                raise ConfigError(f"serve.tokens {file}: {name}.sha256 must be 64 hexadecimal digits")
+                raise ConfigError(f"{key} {file}: {name}.sha256 must be 64 hexadecimal digits")
             if not isinstance(rate, int | float) or not 0 < rate <= 1e9:
-                raise ConfigError(
-                    f"serve.tokens {file}: {name}.calls_per_second is {rate!r}, must be above 0"
-                )
+                raise ConfigError(f"{key} {file}: {name}.calls_per_second is {rate!r}, must be above 0")
             self._clients.append((digest, Client(name, float(rate))))
         if not self._clients:
-            raise ConfigError(f"serve.tokens {file} names no client")
+            raise ConfigError(f"{key} {file} names no client")
 
     def of(self, metadata: Iterable[tuple[str, str | bytes]]) -> Client | None:
         """Return the client whose token the metadata of a call carry, if any; in constant time a client."""

@@ -42,6 +42,27 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self.store_errors = Counter(
+            "fraudengine_grpc_store_errors",
+            "Calls that a store did not answer, by store.",
+            ["store"],
+            registry=self.registry,
+        )
+        self.labels = Counter(
+            "fraudengine_grpc_labels", "Labels taken, by verdict.", ["verdict"], registry=self.registry
+        )
+        self._watchers = Gauge(
+            "fraudengine_grpc_watchers",
+            "Readers of live feeds, by method.",
+            ["method"],
+            registry=self.registry,
+        )
+        self.watchers_dropped = Counter(
+            "fraudengine_grpc_watchers_dropped",
+            "Readers of live feeds that were too slow, by method.",
+            ["method"],
+            registry=self.registry,
+        )
         self.together = Histogram(
             "fraudengine_grpc_decided_together",
             "Requests decided in one call of the engine.",
@@ -52,6 +73,16 @@ class Metrics:
     def show_stream(self, status: Callable[[], dict[str, Any]]) -> None:
         """Show what a service in front of the stream does, as often as the page is asked for."""
         self.registry.register(StreamFigures(status))
+
+    @contextmanager
+    def watcher(self, method: str) -> Iterator[None]:
+        """Count one reader of a live feed while it reads."""
+        watchers = self._watchers.labels(method)
+        watchers.inc()
+        try:
+            yield
+        finally:
+            watchers.dec()
 
     @contextmanager
     def call(self, method: str) -> Iterator[None]:

@@ -13,7 +13,7 @@ from google.rpc.status_pb2 import Status
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-__all__ = ["DOMAIN", "bad_request", "refuse", "retry_later", "trailing"]
+__all__ = ["DOMAIN", "CallError", "InvalidError", "bad_request", "refuse", "retry_later", "trailing"]
 
 DOMAIN = "fraudengine"
 """Domain of every `google.rpc.ErrorInfo`."""
@@ -21,11 +21,43 @@ DOMAIN = "fraudengine"
 _DETAILS = "grpc-status-details-bin"
 
 
+class CallError(Exception):
+    """Ends a call with a status, its reason (stable, capitals) and further details.
+
+    Parameters
+    ----------
+    code
+        Status of the call.
+    reason
+        Of its `google.rpc.ErrorInfo`.
+    message
+        One line for people.
+    details
+        Further messages.
+
+    """
+
+    def __init__(self, code: grpc.StatusCode, reason: str, message: str, *details: Message) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.details = details
+
+
+class InvalidError(CallError):
+    """A field of a request breaks its rule; an empty field stands for the request as a whole."""
+
+    def __init__(self, field: str, reason: str, message: str) -> None:
+        details = [bad_request(field, message)] if field else []
+        super().__init__(grpc.StatusCode.INVALID_ARGUMENT, reason, message, *details)
+
+
 async def refuse(
     context: grpc.aio.ServicerContext, code: grpc.StatusCode, reason: str, message: str, *details: Message
 ) -> NoReturn:
     """End the call with a status, its reason (stable, capitals) and further details."""
-    await context.abort(code, message, trailing(code, reason, message, *details))
+    told = tuple(context.trailing_metadata() or ())
+    await context.abort(code, message, (*told, *trailing(code, reason, message, *details)))
     raise AssertionError("a call goes on after its end")
 
 

@@ -23,6 +23,7 @@ from fraudengine.wire.scoring_pb2 import Refusal, ScoreResult
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from fraudengine.bundle import Bundle
     from fraudengine.engine import Engine
     from fraudengine.serving.admission import Admission
     from fraudengine.serving.metrics import Metrics
@@ -148,8 +149,10 @@ class OwnScoringService(ScoringService):
         How much is let in.
     metrics
         What is counted.
-    keeper, engine
-        Who keeps the state across restarts, and the state; `None`: nobody.
+    engine
+        The state.
+    keeper
+        Who keeps it across restarts; `None`: nobody.
 
     """
 
@@ -158,8 +161,8 @@ class OwnScoringService(ScoringService):
         scoring: _native.Scoring,
         admission: Admission,
         metrics: Metrics,
+        engine: Engine,
         keeper: StateKeeper | None = None,
-        engine: Engine | None = None,
     ) -> None:
         super().__init__(admission, metrics)
         self._scoring = scoring
@@ -169,7 +172,7 @@ class OwnScoringService(ScoringService):
 
     def start(self, say_ready: Callable[[bool], None]) -> None:
         """Begin to answer: at once."""
-        if self._keeper is not None and self._engine is not None:
+        if self._keeper is not None:
             self._keeper.start(self._engine)
         say_ready(True)
 
@@ -178,6 +181,19 @@ class OwnScoringService(ScoringService):
         super().close()
         if self._keeper is not None:
             self._keeper.close()
+
+    def activate(self, bundle: Bundle) -> None:
+        """Decide with another bundle from the next call on."""
+        policy = bundle.policy()
+        self._scoring.activate(
+            bundle.file("ensemble.bin").read_bytes(),
+            bundle_hash=bundle.hash,
+            **{name: policy[name] for name in ("slope", "intercept", "review_from", "block_from")},
+        )
+
+    def snapshot(self) -> bytes:
+        """Return the state as bytes."""
+        return self._engine.snapshot()
 
     async def _decided_batch(self, request: bytes, context: grpc.aio.ServicerContext) -> Scored:
         loop = asyncio.get_running_loop()

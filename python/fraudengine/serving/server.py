@@ -7,7 +7,6 @@ loopback addresses only, unless told otherwise; with a file of tokens every call
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -18,23 +17,29 @@ from prometheus_client import start_http_server
 
 from fraudengine import _native
 from fraudengine.errors import ConfigError
+from fraudengine.serving.admin import AdminServer
 from fraudengine.serving.admission import Admission
 from fraudengine.serving.auth import Clients
+from fraudengine.serving.calls import CallLog, CallLogger
 from fraudengine.serving.guard import Guard
 from fraudengine.serving.metrics import Metrics
+from fraudengine.serving.operators import OwnOperator, StreamOperator
 from fraudengine.serving.own_state import StateKeeper
+from fraudengine.serving.ports import bound
 from fraudengine.serving.scoring import SERVICE, OwnScoringService, ScoringService
+from fraudengine.serving.store_services import StoreServices
 from fraudengine.serving.strict import Strict
 from fraudengine.serving.through_stream import StreamScoringService
+from fraudengine.streaming.client import OperatorClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from fraudengine.bundle import Bundle
     from fraudengine.config import Settings
     from fraudengine.engine import Engine
     from fraudengine.serving.inference import InferenceService
+    from fraudengine.serving.operators import Operator
     from fraudengine.settings import ServeSettings
 
 __all__ = ["ScoringServer"]
@@ -75,14 +80,17 @@ class ScoringServer:
         self.metrics = Metrics()
         admission = Admission(serve.calls_max, serve.rows_max, self.metrics)
         self._service = _service(settings, bundle, admission, self.metrics)
-        self._names = [SERVICE]
+        self._store_services = StoreServices(settings, self.metrics)
+        self._names = [SERVICE, *StoreServices.names]
+        self._logger = CallLogger(settings.log)
+        calls = CallLog(serve, self._logger)
         guards = [Guard(Clients(serve.tokens), self.metrics)] if serve.tokens.name else []
         self._server = grpc.aio.server(
-            interceptors=guards,
-            maximum_concurrent_rpcs=serve.calls_max + _CALLS_BESIDE,
+            interceptors=[calls, *guards],
+            maximum_concurrent_rpcs=serve.calls_max + serve.watchers_max + _CALLS_BESIDE,
             options=_options(serve),
         )
-        self._server.add_generic_rpc_handlers((self._service.handlers(),))
+        self._server.add_generic_rpc_handlers((self._service.handlers(), *self._store_services.handlers()))
         self._inference: InferenceService | None = None
         if serve.inference:
             if bundle is None:
@@ -100,7 +108,7 @@ class ScoringServer:
             names = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
             told = reflection.aio.ReflectionServicer(names)
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(told, strict)
-        self.address = _bound(self._server, serve)
+        self.address = bound(self._server, serve)
         try:
             http, self._http_thread = start_http_server(
                 settings.http.port, settings.http.host, self.metrics.registry
@@ -109,11 +117,20 @@ class ScoringServer:
             where = f"{settings.http.host}:{settings.http.port}"
             raise ConfigError(f"http.host and http.port: {where}: {error.strerror}") from error
         self._http = http
+        self.drain_asked = asyncio.Event()
+        """Set when an operator wants the process to end in order."""
+        self._admin: AdminServer | None = None
+        if serve.admin_port >= 0:
+            operator = _operator(settings, bundle, self._service)
+            self._admin = AdminServer(serve, operator, self.drain_asked.set, calls, self.metrics)
+        self.admin_address = self._admin.address if self._admin else None
         self.metrics_address = f"http://{settings.http.host}:{http.server_port}/metrics"
 
     async def start(self) -> None:
         """Answer calls from now on."""
         await self._server.start()
+        if self._admin:
+            await self._admin.start()
         response = health_pb2.HealthCheckResponse
         await self._say(response.SERVING, self._names)
         await self._say(response.NOT_SERVING, _OF_THE_STATE)
@@ -123,15 +140,20 @@ class ScoringServer:
         """Take no more calls, let those under way end for `serve.drain_seconds`, then cancel them."""
         self._draining = True
         await self._say(health_pb2.HealthCheckResponse.NOT_SERVING, ("", *self._names))
+        if self._admin:
+            await self._admin.stop()
         if self._inference:
             self._inference.drain()
+        await self._store_services.drain()
         await self._server.stop(self._drain_seconds)
         await asyncio.get_running_loop().run_in_executor(None, self._service.close)
+        await self._store_services.close()
         if self._inference:
             self._inference.close()
         self._http.shutdown()
         self._http.server_close()
         self._http_thread.join()
+        self._logger.close()
 
     def _say_ready(self, ready: bool) -> None:
         """Tell health whether the state is there, unless calls are no longer taken anyway."""
@@ -169,7 +191,18 @@ def _service(
         ahead_micros_max=int(settings.engine.ahead_seconds_max * 1e6),
         warm_transactions=settings.serve.warm_transactions,
     )
-    return OwnScoringService(scoring, admission, metrics, keeper, engine)
+    return OwnScoringService(scoring, admission, metrics, engine, keeper)
+
+
+def _operator(settings: Settings, bundle: Bundle | None, service: ScoringService) -> Operator:
+    """Return what the admin service acts on: the stream that is named, or this process."""
+    serve = settings.serve
+    if serve.admin_stream:
+        return StreamOperator(OperatorClient(serve.admin_stream))
+    if bundle is None or not isinstance(service, OwnScoringService):
+        raise ConfigError('serve.mode is "stream": serve.admin_port needs serve.admin_stream')
+    folder = serve.state_folder if serve.state_folder.name else settings.state.folder
+    return OwnOperator(bundle, service.activate, service.snapshot, folder)
 
 
 def engine_of(settings: Settings, bundle: Bundle) -> Engine:
@@ -197,41 +230,3 @@ def _options(serve: ServeSettings) -> list[tuple[str, int]]:
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
     ]
-
-
-def _bound(server: grpc.aio.Server, serve: ServeSettings) -> str:
-    """Bind the port; return the address, `HOST:PORT`."""
-    where = f"{serve.host}:{serve.port}"
-    if serve.tls_certificate.name:
-        pair = (_read(serve.tls_key, "tls_key"), _read(serve.tls_certificate, "tls_certificate"))
-        ca = _read(serve.tls_client_ca, "tls_client_ca") if serve.tls_client_ca.name else None
-        credentials = grpc.ssl_server_credentials([pair], ca, require_client_auth=ca is not None)
-    elif not (serve.plaintext_anywhere or _is_loopback(serve.host)):
-        raise ConfigError(
-            f"serve.host is {serve.host}, not a loopback address: set serve.tls_certificate and "
-            "serve.tls_key, or serve.plaintext_anywhere"
-        )
-    else:
-        credentials = None
-    try:
-        if credentials is None:
-            port = server.add_insecure_port(where)
-        else:
-            port = server.add_secure_port(where, credentials)
-    except RuntimeError as error:
-        raise ConfigError(f"serve.host and serve.port: {where} cannot be used") from error
-    return f"{serve.host}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _read(path: Path, key: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"serve.{key} {path} cannot be read: {error.strerror}") from error

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from fraudengine.errors import StreamError
+from fraudengine.errors import StreamError, StreamRefusedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,13 +48,21 @@ class OperatorClient:
         """
         return self._call("/status")
 
-    def activate(self, bundle: Path) -> dict[str, Any]:
-        """Ask for another model; raises as `status`."""
-        return self._call("/model", {"bundle": str(bundle.absolute())})
+    def models(self) -> dict[str, Any]:
+        """Return the `active` model and the `previous` one, which may be `None`; raises as `status`."""
+        return self._call("/model")
+
+    def activate(self, bundle: Path, wanted_hash: str = "") -> dict[str, Any]:
+        """Ask for another model, which must have the hash unless that is empty; raises as `status`."""
+        return self._call("/model", {"bundle": str(bundle.absolute()), "hash": wanted_hash})
 
     def roll_back(self) -> dict[str, Any]:
         """Ask for the model before; raises as `status`."""
         return self._call("/model/rollback", {})
+
+    def snapshot(self) -> dict[str, Any]:
+        """Have a snapshot written now; return its file and length; raises as `status`."""
+        return self._call("/snapshot", {})
 
     def _call(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
@@ -64,7 +72,7 @@ class OperatorClient:
                 return cast("dict[str, Any]", json.load(answer))
         except urllib.error.HTTPError as error:
             with error:
-                raise StreamError(_reason(error)) from error
+                raise StreamRefusedError(_reason(error)) from error
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
             raise StreamError(f"no stream answers at {self.url}: {reason}") from error

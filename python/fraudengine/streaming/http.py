@@ -81,6 +81,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._told(
                 HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE, {"ready": ready, "phase": phase}
             )
+        elif self.path == "/model":
+            try:
+                self._told(HTTPStatus.OK, self.stream.models())
+            except FraudEngineError as error:
+                self._told(HTTPStatus.UNPROCESSABLE_ENTITY, {"error": str(error)})
         elif self.path == "/status":
             self._told(HTTPStatus.OK, self.stream.status())
         else:
@@ -88,8 +93,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         try:
+            if self.path == "/snapshot":
+                file = self.stream.snapshot()
+                self._told(HTTPStatus.OK, {"path": str(file), "bytes": file.stat().st_size})
+                return
             if self.path == "/model":
-                bundle = self.stream.activate(str(self._body()["bundle"]))
+                body = self._body()
+                bundle = self.stream.activate(str(body["bundle"]), str(body.get("hash", "")))
             elif self.path == "/model/rollback":
                 bundle = self.stream.roll_back()
             else:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from fraudengine import _native
 from fraudengine.bundle import Bundle
-from fraudengine.errors import StreamError
+from fraudengine.errors import BundleError, SnapshotError, StreamError
 from fraudengine.locks import lock_folder
+from fraudengine.services.processes import wait_until
 from fraudengine.services.topics import create_topics
 from fraudengine.streaming.http import OperatorServer
 from fraudengine.streaming.models import ActiveModels
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from fraudengine.config import Settings
 
 __all__ = ["StreamProcess"]
+
+_SNAPSHOT_SECONDS = 45.0
 
 
 class StreamProcess:
@@ -52,6 +55,7 @@ class StreamProcess:
         resolved = settings.resolved()
         folder = settings.state.folder.absolute()
         self._lock = lock_folder(folder, "state.folder")
+        self._folder = folder
         self._models = ActiveModels(folder)
         create_topics(resolved.kafka)
         self._crash = _crash_file(folder)
@@ -72,16 +76,18 @@ class StreamProcess:
         """Where operators reach it, `http://HOST:PORT`."""
         return self._server.address
 
-    def activate(self, bundle: Bundle | str | Path) -> Bundle:
+    def activate(self, bundle: Bundle | str | Path, wanted_hash: str = "") -> Bundle:
         """Decide with another bundle from the next records on; the change is atomic and remembered.
 
         Raises
         ------
         BundleError
-            It is refused; the model that decides goes on.
+            It is refused, or has another hash than wanted; the model that decides goes on.
 
         """
         loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+        if wanted_hash not in ("", loaded.hash):
+            raise BundleError(f"{loaded.path} has the hash {loaded.hash}, not {wanted_hash}")
         self._activate(loaded)
         self._models.activated(loaded)
         self.bundle = loaded
@@ -97,6 +103,38 @@ class StreamProcess:
 
         """
         return self.activate(self._models.before())
+
+    def models(self) -> dict[str, dict[str, str] | None]:
+        """Return path and hash of the model that decides and of the one before it.
+
+        Raises
+        ------
+        BundleError
+            The record of models is damaged.
+
+        """
+        known = self._models.read()
+        return {
+            name: {"bundle": choice.path, "bundle_hash": choice.hash} if choice else None
+            for name, choice in known.items()
+            if name != "started_with"
+        }
+
+    def snapshot(self) -> Path:
+        """Write a snapshot now, and wait until it is published; return its file.
+
+        Raises
+        ------
+        SnapshotError
+            It was not published in time, for example because this process does not decide.
+
+        """
+        asked = self._native.ask_snapshot()
+        if not wait_until(lambda: self._native.snapshots_answered() >= asked, _SNAPSHOT_SECONDS):
+            phase, _ = self._native.phase()
+            within = f"within {_SNAPSHOT_SECONDS} s"
+            raise SnapshotError(f"no snapshot was published {within}; the stream is {phase}")
+        return max(self._folder.glob("state-*.snapshot"), key=lambda file: file.name)
 
     def _activate(self, bundle: Bundle) -> None:
         policy = bundle.policy()

@@ -26,15 +26,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66raudengine/v1/label.proto\x12\x0e\x66raudengine.v1\"\xa9\x03\n\x05Label\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x19\n\x11\x65vent_time_micros\x18\x02 \x01(\x03\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12\x14\n\x07\x63\x61rd_id\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tdevice_id\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x18\n\x0bmerchant_id\x18\x06 \x01(\tH\x02\x88\x01\x01\x12\x17\n\nip_address\x18\x07 \x01(\tH\x03\x88\x01\x01\x12\x19\n\x0c\x61mount_minor\x18\x08 \x01(\x03H\x04\x88\x01\x01\x12\x15\n\x08\x63urrency\x18\t \x01(\tH\x05\x88\x01\x01\x12)\n\x08is_fraud\x18\n \x01(\x0e\x32\x17.fraudengine.v1.Verdict\x12\x1f\n\x17label_known_time_micros\x18\x0b \x01(\x03\x12\x15\n\x08typology\x18\x0c \x01(\tH\x06\x88\x01\x01\x42\n\n\x08_card_idB\x0c\n\n_device_idB\x0e\n\x0c_merchant_idB\r\n\x0b_ip_addressB\x0f\n\r_amount_minorB\x0b\n\t_currencyB\x0b\n\t_typology*M\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x16\n\x12VERDICT_LEGITIMATE\x10\x01\x12\x11\n\rVERDICT_FRAUD\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66raudengine/v1/label.proto\x12\x0e\x66raudengine.v1\"\xf4\x03\n\x05Label\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x19\n\x11\x65vent_time_micros\x18\x02 \x01(\x03\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12\x14\n\x07\x63\x61rd_id\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tdevice_id\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x18\n\x0bmerchant_id\x18\x06 \x01(\tH\x02\x88\x01\x01\x12\x17\n\nip_address\x18\x07 \x01(\tH\x03\x88\x01\x01\x12\x19\n\x0c\x61mount_minor\x18\x08 \x01(\x03H\x04\x88\x01\x01\x12\x15\n\x08\x63urrency\x18\t \x01(\tH\x05\x88\x01\x01\x12)\n\x08is_fraud\x18\n \x01(\x0e\x32\x17.fraudengine.v1.Verdict\x12\x1f\n\x17label_known_time_micros\x18\x0b \x01(\x03\x12\x15\n\x08typology\x18\x0c \x01(\tH\x06\x88\x01\x01\x12+\n\x06source\x18\r \x01(\x0e\x32\x1b.fraudengine.v1.LabelSource\x12\x12\n\x05\x61\x63tor\x18\x0e \x01(\tH\x07\x88\x01\x01\x42\n\n\x08_card_idB\x0c\n\n_device_idB\x0e\n\x0c_merchant_idB\r\n\x0b_ip_addressB\x0f\n\r_amount_minorB\x0b\n\t_currencyB\x0b\n\t_typologyB\x08\n\x06_actor*M\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x16\n\x12VERDICT_LEGITIMATE\x10\x01\x12\x11\n\rVERDICT_FRAUD\x10\x02*}\n\x0bLabelSource\x12\x1c\n\x18LABEL_SOURCE_UNSPECIFIED\x10\x00\x12\x1b\n\x17LABEL_SOURCE_CHARGEBACK\x10\x01\x12\x18\n\x14LABEL_SOURCE_ANALYST\x10\x02\x12\x19\n\x15LABEL_SOURCE_CUSTOMER\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fraudengine.v1.label_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VERDICT']._serialized_start=474
-  _globals['_VERDICT']._serialized_end=551
+  _globals['_VERDICT']._serialized_start=549
+  _globals['_VERDICT']._serialized_end=626
+  _globals['_LABELSOURCE']._serialized_start=628
+  _globals['_LABELSOURCE']._serialized_end=753
   _globals['_LABEL']._serialized_start=47
-  _globals['_LABEL']._serialized_end=472
+  _globals['_LABEL']._serialized_end=547
 # @@protoc_insertion_point(module_scope)

@@ -12,12 +12,23 @@ class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     VERDICT_UNSPECIFIED: _ClassVar[Verdict]
     VERDICT_LEGITIMATE: _ClassVar[Verdict]
     VERDICT_FRAUD: _ClassVar[Verdict]
+
+class LabelSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LABEL_SOURCE_UNSPECIFIED: _ClassVar[LabelSource]
+    LABEL_SOURCE_CHARGEBACK: _ClassVar[LabelSource]
+    LABEL_SOURCE_ANALYST: _ClassVar[LabelSource]
+    LABEL_SOURCE_CUSTOMER: _ClassVar[LabelSource]
 VERDICT_UNSPECIFIED: Verdict
 VERDICT_LEGITIMATE: Verdict
 VERDICT_FRAUD: Verdict
+LABEL_SOURCE_UNSPECIFIED: LabelSource
+LABEL_SOURCE_CHARGEBACK: LabelSource
+LABEL_SOURCE_ANALYST: LabelSource
+LABEL_SOURCE_CUSTOMER: LabelSource
 
 class Label(_message.Message):
-    __slots__ = ("transaction_id", "event_time_micros", "customer_id", "card_id", "device_id", "merchant_id", "ip_address", "amount_minor", "currency", "is_fraud", "label_known_time_micros", "typology")
+    __slots__ = ("transaction_id", "event_time_micros", "customer_id", "card_id", "device_id", "merchant_id", "ip_address", "amount_minor", "currency", "is_fraud", "label_known_time_micros", "typology", "source", "actor")
     TRANSACTION_ID_FIELD_NUMBER: _ClassVar[int]
     EVENT_TIME_MICROS_FIELD_NUMBER: _ClassVar[int]
     CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -30,6 +41,8 @@ class Label(_message.Message):
     IS_FRAUD_FIELD_NUMBER: _ClassVar[int]
     LABEL_KNOWN_TIME_MICROS_FIELD_NUMBER: _ClassVar[int]
     TYPOLOGY_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
     transaction_id: str
     event_time_micros: int
     customer_id: str
@@ -42,4 +55,6 @@ class Label(_message.Message):
     is_fraud: Verdict
     label_known_time_micros: int
     typology: str
-    def __init__(self, transaction_id: _Optional[str] = ..., event_time_micros: _Optional[int] = ..., customer_id: _Optional[str] = ..., card_id: _Optional[str] = ..., device_id: _Optional[str] = ..., merchant_id: _Optional[str] = ..., ip_address: _Optional[str] = ..., amount_minor: _Optional[int] = ..., currency: _Optional[str] = ..., is_fraud: _Optional[_Union[Verdict, str]] = ..., label_known_time_micros: _Optional[int] = ..., typology: _Optional[str] = ...) -> None: ...
+    source: LabelSource
+    actor: str
+    def __init__(self, transaction_id: _Optional[str] = ..., event_time_micros: _Optional[int] = ..., customer_id: _Optional[str] = ..., card_id: _Optional[str] = ..., device_id: _Optional[str] = ..., merchant_id: _Optional[str] = ..., ip_address: _Optional[str] = ..., amount_minor: _Optional[int] = ..., currency: _Optional[str] = ..., is_fraud: _Optional[_Union[Verdict, str]] = ..., label_known_time_micros: _Optional[int] = ..., typology: _Optional[str] = ..., source: _Optional[_Union[LabelSource, str]] = ..., actor: _Optional[str] = ...) -> None: ...

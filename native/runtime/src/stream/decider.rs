@@ -89,6 +89,7 @@ impl Decider {
         let mut copying: Option<Copying> = None;
         // Chunks decided before the newest copy began. At rest nothing is copied: there is nothing new to keep.
         let mut saved = None;
+        let mut answered = self.metrics.snapshots_answered.load(Relaxed);
         let (mut last_copy, mut last_told) = (Instant::now(), Instant::now());
         self.metrics.set_tables(self.engine.tables());
         loop {
@@ -111,10 +112,14 @@ impl Decider {
                     copying = None;
                     last_copy = Instant::now();
                 }
-            } else if last_copy.elapsed() >= self.interval && saved != Some(self.chunks) {
+                continue;
+            }
+            let asked = self.metrics.snapshots_asked.load(Relaxed);
+            let due = last_copy.elapsed() >= self.interval && saved != Some(self.chunks);
+            if due || asked != answered {
                 copying = self.begin_copy();
                 if copying.is_some() {
-                    saved = Some(self.chunks);
+                    (saved, answered) = (Some(self.chunks), asked);
                 }
             }
         }
@@ -198,6 +203,7 @@ impl Decider {
             position: self.position,
             label_offset: self.label_offset,
             sources: self.sources.clone(),
+            asked: self.metrics.snapshots_asked.load(Relaxed),
             offsets: self.delivery.offsets(),
         }))
     }

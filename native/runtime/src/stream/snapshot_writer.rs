@@ -32,6 +32,8 @@ pub struct Begin {
     pub label_offset: i64,
     /// Offset of the next transaction of each partition.
     pub sources: Vec<i64>,
+    /// Requests of operators that it answers.
+    pub asked: u64,
     /// Ends of the logs: what belongs to later rows comes at or after them.
     pub offsets: [i64; TOPICS],
 }
@@ -116,6 +118,7 @@ pub fn run(
                 let bytes = writer.publish(&header)?;
                 prune(&begin.folder, kept)?;
                 metrics.snapshots.fetch_add(1, Relaxed);
+                metrics.snapshots_answered.fetch_max(begin.asked, Relaxed);
                 metrics.snapshot_bytes.store(bytes, Relaxed);
                 metrics.snapshot_time.store(now_micros(), Relaxed);
             }

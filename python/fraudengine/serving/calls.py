@@ -1,0 +1,256 @@
+"""One line in the log for a call, and an id that joins it with the caller's own log.
+
+The id is the metadata `x-request-id` of the call where that is sane, otherwise made here; it goes back in
+the trailing metadata. Scoring is too frequent for a line each: there only what failed or was slow is told
+unless asked for, and at most `LINES_A_SECOND`. Nothing of a request's content is ever logged.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import json
+import math
+import os
+import queue
+import re
+import secrets
+import threading
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from fraudengine import _native
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+
+    from fraudengine.settings import LogSettings, ServeSettings
+
+__all__ = ["REQUEST_ID", "CallLog", "CallLogger", "request_id_of"]
+
+REQUEST_ID = "x-request-id"
+"""Name of the metadata that carry the id."""
+HANDLERS_MAX = 256
+"""Most handlers that are kept with their line around them; some are made for one call only."""
+LINES_WAITING_MAX = 1_000
+"""Most lines that wait to be written."""
+LINES_A_SECOND = 100
+"""Most lines about scoring; further ones are counted and told with the next."""
+
+_SANE = re.compile(r"[A-Za-z0-9._:/+=-]{1,64}")
+_QUIET = ("/grpc.", "/inference.")
+_SCORING = "/fraudengine.v1.ScoringService/"
+_LEVELS = ("debug", "info", "warn", "error")
+_CODES: dict[int, str] = {code.value[0]: code.name for code in grpc.StatusCode}
+_MINE = {"INTERNAL", "UNKNOWN", "DATA_LOSS", "UNIMPLEMENTED", "UNAVAILABLE"}
+
+
+def request_id_of(metadata: Iterable[tuple[str, str | bytes]] | None) -> str | None:
+    """Return the id that the caller sent, if it is sane: short, plain, no card number."""
+    for key, value in metadata or ():
+        if key == REQUEST_ID:
+            sane = isinstance(value, str) and _SANE.fullmatch(value) and not _native.is_card_number(value)
+            return value if sane and isinstance(value, str) else None
+    return None
+
+
+class CallLogger:
+    """Writes the lines on a thread of its own: nobody who reads them slowly, or not at all, holds up a call.
+
+    Parameters
+    ----------
+    log
+        Level and format.
+    descriptor
+        File that the lines go to; standard error unless told otherwise.
+
+    """
+
+    def __init__(self, log: LogSettings, descriptor: int = 2) -> None:
+        self._descriptor = descriptor
+        self._level = _LEVELS.index(log.level)
+        self._json = log.format == "json" or (log.format == "auto" and not os.isatty(descriptor))
+        self._lines: queue.Queue[bytes | None] = queue.Queue(LINES_WAITING_MAX)
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._run, name="calls", daemon=True)
+        self._thread.start()
+
+    def told(self, level: str, fields: dict[str, Any]) -> None:
+        """Write a line of these fields soon; drop it, counted, where too many wait."""
+        if _LEVELS.index(level) < self._level:
+            return
+        at = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        if self._dropped:
+            fields = {**fields, "dropped": self._dropped}
+        if self._json:
+            head = {"timestamp": at, "level": level.upper(), "target": "call"}
+            line = json.dumps({**head, **fields})
+        else:
+            pairs = " ".join(f"{name}={value}" for name, value in fields.items())
+            line = f"{at} {level.upper():>5} call: {pairs}"
+        try:
+            self._lines.put_nowait(line.encode() + b"\n")
+            self._dropped = 0
+        except queue.Full:
+            self._dropped += 1
+
+    def close(self) -> None:
+        """Write what waits, for a second at most."""
+        with suppress(queue.Full):
+            self._lines.put_nowait(None)
+            self._thread.join(1.0)
+
+    def _run(self) -> None:
+        while (line := self._lines.get()) is not None:
+            try:
+                while line:
+                    line = line[os.write(self._descriptor, line) :]
+            except OSError:
+                # There is nowhere left to say so.
+                return
+
+
+class CallLog(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no types
+    """Gives calls their id and tells about them.
+
+    Parameters
+    ----------
+    serve
+        Which calls of scoring are told, and what is slow.
+    logger
+        Writes the lines.
+
+    """
+
+    def __init__(self, serve: ServeSettings, logger: CallLogger) -> None:
+        self._told_of = serve.log_scores
+        self._slow_seconds = serve.slow_ms / 1e3
+        self._logger = logger
+        self._prefix = secrets.token_hex(6)
+        self._numbers = itertools.count(1)
+        # By method and handler: the same method may be turned away, by another handler.
+        self._wrapped: dict[tuple[str, int], tuple[grpc.RpcMethodHandler, grpc.RpcMethodHandler]] = {}
+        self._second, self._lines, self._left_out = 0, 0, 0
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler | None:
+        """Return the handler of the call, with the line around it."""
+        handler = await continuation(handler_call_details)
+        method: str = handler_call_details.method
+        if handler is None:
+            self._logger.told("info", {"method": method[:100], "code": "UNIMPLEMENTED"})
+            return None
+        known = self._wrapped.get((method, id(handler)))
+        if known is None or known[0] is not handler:
+            if len(self._wrapped) >= HANDLERS_MAX:
+                self._wrapped.clear()
+            known = self._wrapped[method, id(handler)] = (handler, self._around(handler, method))
+        return known[1]
+
+    def _around(self, handler: grpc.RpcMethodHandler, method: str) -> grpc.RpcMethodHandler:
+        for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
+            inner = getattr(handler, kind)
+            if inner is None:
+                continue
+            if inspect.isasyncgenfunction(inner):
+                outer: Any = self._around_generator(inner, method)
+            elif inspect.iscoroutinefunction(inner):
+                # A stream lasts as long as its caller wants.
+                slow_seconds = self._slow_seconds if kind == "unary_unary" else math.inf
+                outer = self._around_coroutine(inner, method, slow_seconds)
+            else:
+                return handler
+            make = getattr(grpc, f"{kind}_rpc_method_handler")
+            return make(outer, handler.request_deserializer, handler.response_serializer)
+        return handler
+
+    def _around_coroutine(
+        self, inner: Callable[..., Awaitable[Any]], method: str, slow_seconds: float
+    ) -> Callable[..., Any]:
+        async def call(request: object, context: grpc.aio.ServicerContext) -> object:
+            told, began = self._begin(context), time.perf_counter()
+            ended: BaseException | None = None
+            try:
+                return await inner(request, context)
+            except BaseException as error:
+                ended = error
+                raise
+            finally:
+                seconds = time.perf_counter() - began
+                self._end(method, told, context, seconds, ended, is_slow=seconds > slow_seconds)
+
+        return call
+
+    def _around_generator(self, inner: Callable[..., AsyncIterator[Any]], method: str) -> Callable[..., Any]:
+        async def call(request: object, context: grpc.aio.ServicerContext) -> AsyncIterator[object]:
+            told, began = self._begin(context), time.perf_counter()
+            ended: BaseException | None = None
+            try:
+                async for answer in inner(request, context):
+                    yield answer
+            except BaseException as error:
+                ended = error
+                raise
+            finally:
+                self._end(method, told, context, time.perf_counter() - began, ended, is_slow=False)
+
+        return call
+
+    def _begin(self, context: grpc.aio.ServicerContext) -> str:
+        told = request_id_of(context.invocation_metadata()) or f"{self._prefix}-{next(self._numbers):x}"
+        context.set_trailing_metadata(((REQUEST_ID, told),))
+        return told
+
+    def _end(
+        self,
+        method: str,
+        told: str,
+        context: grpc.aio.ServicerContext,
+        seconds: float,
+        error: BaseException | None,
+        *,
+        is_slow: bool,
+    ) -> None:
+        code = _code(context, error)
+        problem = code != "OK" or is_slow
+        scoring = method.startswith(_SCORING)
+        if scoring or method.startswith(_QUIET):
+            wanted = self._told_of if scoring else "problems"
+            if wanted == "none" or (wanted == "problems" and not problem) or not self._has_room():
+                return
+        fields = {
+            "request_id": told,
+            "method": method,
+            "code": code,
+            "ms": round(seconds * 1e3, 3),
+            "peer": context.peer(),
+        }
+        if self._left_out:
+            fields["left_out"], self._left_out = self._left_out, 0
+        self._logger.told("warn" if code in _MINE else "info", fields)
+
+    def _has_room(self) -> bool:
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._lines = second, 0
+        self._lines += 1
+        if self._lines <= LINES_A_SECOND:
+            return True
+        self._left_out += 1
+        return False
+
+
+def _code(context: grpc.aio.ServicerContext, error: BaseException | None) -> str:
+    """Return the name of the status that a call ended with."""
+    if error is None or isinstance(error, grpc.aio.AbortError):
+        code = context.code()
+        number = code.value[0] if isinstance(code, grpc.StatusCode) else code
+        return _CODES.get(number or 0, "UNKNOWN")
+    return "CANCELLED" if not isinstance(error, Exception) else "UNKNOWN"

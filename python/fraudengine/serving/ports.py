@@ -1,0 +1,74 @@
+"""Ports and who may connect: TLS where there is a certificate, else plain text on loopback addresses only."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+import grpc
+
+from fraudengine.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fraudengine.settings import ServeSettings
+
+__all__ = ["bound"]
+
+
+def bound(server: grpc.aio.Server, serve: ServeSettings, prefix: str = "") -> str:
+    """Bind a port of a server; return the address, `HOST:PORT`.
+
+    Parameters
+    ----------
+    server
+        What listens.
+    serve
+        The section `[serve]`.
+    prefix
+        Of the names of host and port in it; empty, or `admin_`.
+
+    Raises
+    ------
+    ConfigError
+        A file cannot be read, the address cannot be used, or it is not for plain text.
+
+    """
+    host: str = getattr(serve, f"{prefix}host")
+    where = f"{host}:{getattr(serve, f'{prefix}port')}"
+    ca_key = "admin_client_ca" if prefix else "tls_client_ca"
+    ca_file: Path = getattr(serve, ca_key)
+    if serve.tls_certificate.name:
+        pair = (_read(serve.tls_key, "tls_key"), _read(serve.tls_certificate, "tls_certificate"))
+        ca = _read(ca_file, ca_key) if ca_file.name else None
+        credentials = grpc.ssl_server_credentials([pair], ca, require_client_auth=ca is not None)
+    elif not (serve.plaintext_anywhere or _is_loopback(host)):
+        raise ConfigError(
+            f"serve.{prefix}host is {host}, not a loopback address: set serve.tls_certificate and "
+            "serve.tls_key, or serve.plaintext_anywhere"
+        )
+    else:
+        credentials = None
+    try:
+        if credentials is None:
+            port = server.add_insecure_port(where)
+        else:
+            port = server.add_secure_port(where, credentials)
+    except RuntimeError as error:
+        raise ConfigError(f"serve.{prefix}host and serve.{prefix}port: {where} cannot be used") from error
+    return f"{host}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _read(path: Path, key: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"serve.{key} {path} cannot be read: {error.strerror}") from error

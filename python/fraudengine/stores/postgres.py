@@ -1,0 +1,146 @@
+"""Connections to PostgreSQL that only read: few, made when wanted, mended by themselves.
+
+A query that nobody waits for any more is cancelled in the server. Every plan is made for its own values, so
+that days outside the asked range are never opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, LiteralString
+
+import psycopg
+from psycopg import errors
+
+from fraudengine.errors import ServiceError, StoreError, StoreTimeoutError
+from fraudengine.stores.limits import Reads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Postgres"]
+
+_STORE = "postgres"
+_CONNECT_SECONDS = 5
+# The last resort where a cancellation is lost on its way; and reading never writes.
+_SESSION = (
+    "SET default_transaction_read_only = on; SET statement_timeout = '60s'; SET timezone = 'UTC'; "
+    "SET plan_cache_mode = force_custom_plan"
+)
+# Ends a connection to a server that has gone without a word.
+_SOCKET: dict[str, Any] = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,
+}
+_NOT_READABLE = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    errors.UndefinedTable,
+    errors.UndefinedColumn,
+    errors.InsufficientPrivilege,
+)
+
+Rows = list[tuple[Any, ...]]
+
+
+class Postgres:
+    """A small pool.
+
+    Parameters
+    ----------
+    url
+        Says where the server is, each time that a connection is made.
+    most
+        Most connections; further queries wait.
+
+    """
+
+    def __init__(self, url: Callable[[], str], *, most: int = 4) -> None:
+        self._url = url
+        self._room = asyncio.Semaphore(most)
+        self._idle: list[psycopg.AsyncConnection[tuple[Any, ...]]] = []
+        self._reads = Reads(_STORE)
+
+    async def rows(
+        self, query: LiteralString, values: Mapping[str, object] | None = None, *, seconds: float
+    ) -> Rows:
+        """Return the rows of a query.
+
+        Raises
+        ------
+        StoreTimeoutError
+            There was no answer in that time.
+        StoreError
+            The server does not answer, refuses, or has not been written to yet.
+
+        """
+        return await self._reads.within(seconds, self._rows(query, values))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._reads.close()
+        for connection in self._idle:
+            await connection.close()
+        self._idle.clear()
+
+    async def _rows(self, query: LiteralString, values: Mapping[str, object] | None) -> Rows:
+        async with self._room:
+            while True:
+                used = bool(self._idle)
+                try:
+                    connection = self._idle.pop() if used else await self._connect()
+                    return await self._ask(connection, query, values)
+                except errors.QueryCanceled as error:
+                    raise StoreTimeoutError(_STORE, "the query took too long") from error
+                except ServiceError as error:
+                    raise StoreError(_STORE, str(error)) from error
+                except _NOT_READABLE as error:
+                    # A connection that was kept may have ended since: a server that was restarted is asked
+                    # again.
+                    if not (used and connection.closed):
+                        raise StoreError(_STORE, _one_line(error)) from error
+
+    async def _ask(
+        self,
+        connection: psycopg.AsyncConnection[tuple[Any, ...]],
+        query: LiteralString,
+        values: Mapping[str, object] | None,
+    ) -> Rows:
+        usable = False
+        try:
+            cursor = await connection.execute(query, values)
+            rows = await cursor.fetchall()
+            usable = True
+        except psycopg.Error:
+            usable = not connection.closed
+            raise
+        finally:
+            if usable:
+                self._idle.append(connection)
+            else:
+                await connection.close()
+        return rows
+
+    async def _connect(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+        connection = await psycopg.AsyncConnection.connect(
+            self._url(),
+            autocommit=True,
+            prepare_threshold=None,
+            connect_timeout=_CONNECT_SECONDS,
+            application_name="fraudengine stores",
+            **_SOCKET,
+        )
+        try:
+            await connection.execute(_SESSION)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+
+def _one_line(error: psycopg.Error) -> str:
+    if isinstance(error, errors.UndefinedTable):
+        return "the tables are not there yet: no stream has written to this database"
+    return " ".join(str(error).split())

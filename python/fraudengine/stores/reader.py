@@ -1,0 +1,51 @@
+"""Both stores, with the addresses of the settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fraudengine.stores.feed import Feeds
+from fraudengine.stores.history import History
+from fraudengine.stores.live import Live
+from fraudengine.stores.postgres import Postgres
+
+if TYPE_CHECKING:
+    from fraudengine.config import Settings
+
+__all__ = ["Stores"]
+
+
+class Stores:
+    """What the stream wrote, read asynchronously. Made and used inside one event loop; connects when asked.
+
+    Parameters
+    ----------
+    settings
+        Effective settings. A store that is switched off is `None` here; an address that is empty is that of
+        the embedded service, looked up at each connection.
+
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.history: History | None = None
+        """PostgreSQL; `None`: `postgres.enabled` is false."""
+        self.live: Live | None = None
+        """Redis; `None`: `redis.enabled` is false."""
+        self.feeds: Feeds | None = None
+        """The live feeds of Redis; `None`: `redis.enabled` is false."""
+        self._postgres: Postgres | None = None
+        if settings.postgres.enabled:
+            self._postgres = Postgres(lambda: settings.resolved(only=["postgres"]).postgres.url)
+            self.history = History(self._postgres)
+        if settings.redis.enabled:
+            self.live = Live(lambda: settings.resolved(only=["redis"]).redis.url)
+            self.feeds = Feeds(self.live)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self.feeds is not None:
+            await self.feeds.close()
+        if self.live is not None:
+            await self.live.close()
+        if self._postgres is not None:
+            await self._postgres.close()
