@@ -1,20 +1,20 @@
 //! `_native.Engine`: the fold for Python. Frames in, arrays out, the GIL released in between.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use arrow_array::RecordBatch;
 use fraudengine_core::decision::{Calibration, Policy};
 use fraudengine_core::engine::{Batch, Counters, Engine, EngineConfig, Model, Output};
 use fraudengine_core::event::{
-    CurrencyCode, CurrencyTable, EntityKind, Transaction, check, check_label, minor_digits,
+    CurrencyCode, CurrencyTable, EntityKind, Transaction, Violation, check, check_label, minor_digits,
 };
-use fraudengine_core::feature::catalogue;
 use fraudengine_core::limits::{
     BATCH_MAX, ENTITIES_DEFAULT, LATENESS_DEFAULT, LATENESS_MAX, MEMORY_DEFAULT, MEMORY_MIN,
 };
 use fraudengine_core::units::DurationMicros;
-use fraudengine_core::workers::Workers;
+use fraudengine_core::workers::{self, Workers};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use pyo3_arrow::PyTable;
@@ -22,9 +22,9 @@ use pyo3_arrow::PyTable;
 use crate::columns::{LabelColumns, TransactionColumns};
 use crate::error::{Kind, snapshot_error, to_py_err};
 use crate::model::ModelRequest;
-use crate::results::Results;
+use crate::results::{Rejection, Results};
 use fraudengine_runtime::scoring::{Answer, Answers, Decider};
-use fraudengine_runtime::workers;
+use fraudengine_runtime::workers::of as workers_of;
 
 const THREADS_MAX: usize = 64;
 
@@ -194,7 +194,7 @@ impl PyEngine {
             let message = format!("threads is {threads}, must be 1 to {THREADS_MAX}");
             return Err(to_py_err(Kind::Config, message));
         }
-        let workers = workers::of(threads).map_err(|error| to_py_err(Kind::Config, error.to_string()))?;
+        let workers = workers_of(threads).map_err(|error| to_py_err(Kind::Config, error.to_string()))?;
         let inner = Inner { engine, currencies, workers, model: None, output: Output::default() };
         Ok(Self { inner: std::sync::Mutex::new(inner) })
     }
@@ -233,12 +233,7 @@ impl Inner {
                 let Some(raw) = columns.row(row) else { continue };
                 match check_label(&raw, &self.currencies) {
                     Ok(label) => self.engine.expect(label),
-                    Err(why) => results.rejected_labels.push((
-                        (first_row + row) as u64,
-                        why.field().name(),
-                        why.code(),
-                        why.to_string(),
-                    )),
+                    Err(why) => results.rejected_labels.push(rejection((first_row + row) as u64, &why)),
                 }
             }
             first_row += batch.num_rows();
@@ -247,16 +242,15 @@ impl Inner {
     }
 
     fn decide(&mut self, batches: &[RecordBatch], features: bool, results: &mut Results) -> PyResult<()> {
-        let rows = batches.iter().map(RecordBatch::num_rows).sum::<usize>();
         if features {
-            results.features.reserve_exact(rows * catalogue::WIDTH);
+            results.expect_features(batches.iter().map(RecordBatch::num_rows).sum());
         }
         let mut first_row = 0;
         for batch in batches {
             let columns = TransactionColumns::new(batch)?;
             for from in (0..batch.num_rows()).step_by(BATCH_MAX) {
                 let to = (from + BATCH_MAX).min(batch.num_rows());
-                self.decide_chunk(&columns, from..to, first_row, features, results);
+                self.decide_chunk(&columns, from..to, first_row, results);
             }
             first_row += batch.num_rows();
         }
@@ -266,31 +260,61 @@ impl Inner {
     fn decide_chunk(
         &mut self,
         columns: &TransactionColumns,
-        range: std::ops::Range<usize>,
+        range: Range<usize>,
         first_row: usize,
-        features: bool,
         results: &mut Results,
     ) {
-        let mut transactions: Vec<Transaction> = Vec::with_capacity(range.len());
+        let Self { engine, currencies, workers, model, output } = self;
+        let share = range.len().div_ceil(workers.count());
+        let starts = range.clone().step_by(share);
+        let parts = starts.map(|from| Decoded::of(from..(from + share).min(range.end))).collect();
+        let parts = workers::each(&**workers, parts, |part| part.fill(columns, currencies));
+        let mut transactions = Vec::with_capacity(range.len());
         let mut accepted = Vec::with_capacity(range.len());
-        for row in range {
-            match check(&columns.row(row), &self.currencies) {
-                Ok(transaction) => {
-                    transactions.push(transaction);
-                    accepted.push(true);
-                }
-                Err(why) => {
-                    let number = (first_row + row) as u64;
-                    results.rejected.push((number, why.field().name(), why.code(), why.to_string()));
-                    accepted.push(false);
-                }
+        for part in parts {
+            let numbered =
+                part.refused.into_iter().map(|(row, why)| rejection((first_row + row) as u64, &why));
+            results.rejected.extend(numbered);
+            transactions.extend(part.transactions);
+            accepted.extend(part.accepted);
+        }
+        let labels = engine.due_labels(&transactions);
+        let batch = Batch { transactions: &transactions, labels: &labels };
+        engine.process_batch(batch, model.as_ref(), &**workers, output);
+        results.append(output, &accepted, &**workers);
+    }
+}
+
+/// A part of a chunk on its way from columns to transactions.
+struct Decoded {
+    rows: Range<usize>,
+    transactions: Vec<Transaction>,
+    /// Of each row.
+    accepted: Vec<bool>,
+    refused: Vec<(usize, Violation)>,
+}
+
+impl Decoded {
+    fn of(rows: Range<usize>) -> Self {
+        let transactions = Vec::with_capacity(rows.len());
+        let accepted = Vec::with_capacity(rows.len());
+        Self { rows, transactions, accepted, refused: Vec::new() }
+    }
+
+    fn fill(&mut self, columns: &TransactionColumns, currencies: &CurrencyTable) {
+        for row in self.rows.clone() {
+            let checked = check(&columns.row(row), currencies);
+            self.accepted.push(checked.is_ok());
+            match checked {
+                Ok(transaction) => self.transactions.push(transaction),
+                Err(why) => self.refused.push((row, why)),
             }
         }
-        let labels = self.engine.due_labels(&transactions);
-        let batch = Batch { transactions: &transactions, labels: &labels };
-        self.engine.process_batch(batch, self.model.as_ref(), &*self.workers, &mut self.output);
-        results.append(&self.output, &accepted, features);
     }
+}
+
+fn rejection(row: u64, why: &Violation) -> Rejection {
+    (row, why.field().name(), why.code(), why.to_string())
 }
 
 fn check_memory(bytes: usize) -> PyResult<()> {

@@ -1,7 +1,9 @@
 //! What a call to the engine hands back: arrays, row by row.
 
+use fraudengine_core::decision::Action;
 use fraudengine_core::engine::Output;
 use fraudengine_core::feature::catalogue;
+use fraudengine_core::workers::{self, Workers};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -35,33 +37,30 @@ pub struct Reasons {
 }
 
 impl Results {
+    /// Makes room for the features of this many rows. Without it, none are handed back.
+    pub fn expect_features(&mut self, rows: usize) {
+        // Zeroed by the system page by page, when each is written: no pass over memory of its own.
+        self.features = vec![0.0; rows * catalogue::WIDTH];
+    }
+
     /// Appends a batch's output; refused rows get missing values and their flag.
-    pub fn append(&mut self, output: &Output, accepted: &[bool], features: bool) {
+    pub fn append(&mut self, output: &Output, accepted: &[bool], workers: &dyn Workers) {
         self.append_reasons(output, accepted);
-        let mut row = 0;
-        for &accepted in accepted {
-            if !accepted {
-                if features {
-                    self.features.extend([f32::NAN; catalogue::WIDTH]);
-                }
-                self.anomaly.push(f32::NAN);
-                self.margin.push(f32::NAN);
-                self.score.push(f32::NAN);
-                self.action.push(fraudengine_core::decision::Action::Review.code());
-                self.flags.push(REJECTED);
-                continue;
-            }
-            if features {
-                let at = row * catalogue::WIDTH;
-                self.features.extend_from_slice(&output.features[at..at + catalogue::WIDTH]);
-            }
-            self.anomaly.push(output.anomaly[row]);
-            self.margin.push(output.margin[row]);
-            self.score.push(output.score[row]);
-            self.action.push(output.action[row].code());
-            self.flags.push(output.flags[row]);
-            row += 1;
+        let mut decided = 0..output.flags.len();
+        let rows: Vec<Option<usize>> =
+            accepted.iter().map(|&accepted| if accepted { decided.next() } else { None }).collect();
+        if !self.features.is_empty() {
+            let first = self.flags.len() * catalogue::WIDTH;
+            let cells = &mut self.features[first..first + rows.len() * catalogue::WIDTH];
+            copy_features(output, &rows, cells, workers);
         }
+        let values = |of: &[f32], row: &Option<usize>| row.map_or(f32::NAN, |row| of[row]);
+        self.anomaly.extend(rows.iter().map(|row| values(&output.anomaly, row)));
+        self.margin.extend(rows.iter().map(|row| values(&output.margin, row)));
+        self.score.extend(rows.iter().map(|row| values(&output.score, row)));
+        let action = |row: &Option<usize>| row.map_or(Action::Review, |row| output.action[row]).code();
+        self.action.extend(rows.iter().map(action));
+        self.flags.extend(rows.iter().map(|row| row.map_or(REJECTED, |row| output.flags[row])));
     }
 
     /// Appends the reasons of flagged rows, numbered like the rows that were handed in.
@@ -103,4 +102,20 @@ impl Results {
         all.set_item("rejected_labels", self.rejected_labels)?;
         Ok(all)
     }
+}
+
+/// Copies feature rows to where they go; each worker takes a part. A row of none is missing.
+fn copy_features(output: &Output, rows: &[Option<usize>], cells: &mut [f32], workers: &dyn Workers) {
+    let share = rows.len().div_ceil(workers.count()).max(1);
+    let parts = rows.chunks(share).zip(cells.chunks_mut(share * catalogue::WIDTH)).collect();
+    workers::each(workers, parts, |(rows, cells)| {
+        for (row, cells) in rows.iter().zip(cells.chunks_exact_mut(catalogue::WIDTH)) {
+            match row {
+                Some(row) => {
+                    cells.copy_from_slice(&output.features[row * catalogue::WIDTH..][..catalogue::WIDTH]);
+                }
+                None => cells.fill(f32::NAN),
+            }
+        }
+    });
 }

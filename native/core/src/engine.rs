@@ -13,7 +13,7 @@ use crate::entity::{
 };
 use crate::event::{ENTITY_KINDS, EntityKind, Label, Transaction};
 use crate::feature::{SharedRows, catalogue};
-use crate::fold::Update;
+use crate::fold::{Others, Update};
 use crate::limits::{
     ENTITIES_DEFAULT, LATENESS_DEFAULT, LATENESS_MAX, MEMORY_DEFAULT, MEMORY_PIECES, MEMORY_SHARES,
     SLAB_COUNT,
@@ -22,7 +22,7 @@ use crate::model::{Ensemble, Scorer};
 use crate::pending::PendingLabels;
 use crate::units::{DurationMicros, EventTimeMicros};
 use crate::window::{SlabStats, Table};
-use crate::workers::Workers;
+use crate::workers::{self, Workers};
 
 /// Bits that say how a decision came about.
 pub mod flag {
@@ -245,10 +245,8 @@ impl Engine {
         let update = Update { batch, context: &context, rows: &rows, flags, repeated, replayed };
         // Customers first: they know the repeated ids, which the others then leave alone.
         update.run(&mut self.customers, workers);
-        update.run(&mut self.cards, workers);
-        update.run(&mut self.devices, workers);
-        update.run(&mut self.merchants, workers);
-        update.run(&mut self.ips, workers);
+        let Self { cards, devices, merchants, ips, .. } = self;
+        update.run_others(Others { cards, devices, merchants, ips }, workers);
     }
 
     /// Constants that features depend on.
@@ -409,19 +407,11 @@ pub(crate) fn score_and_decide(model: &Model, workers: &dyn Workers, out: &mut O
         .enumerate()
         .map(|(at, (((features, flags), (anomaly, margin)), (score, action)))| {
             let part = Part { first_row: at * size, features, flags, anomaly, margin, score, action };
-            Mutex::new((part, Vec::new()))
+            (part, Vec::new())
         })
         .collect();
-    workers.run(&|worker| {
-        if let Some(cell) = parts.get(worker) {
-            let (part, reasons) = &mut *cell.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            part.run(model, reasons);
-        }
-    });
-    out.reasons = parts
-        .into_iter()
-        .flat_map(|cell| cell.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).1)
-        .collect();
+    let parts = workers::each(workers, parts, |(part, reasons)| part.run(model, reasons));
+    out.reasons = parts.into_iter().flat_map(|(_, reasons)| reasons).collect();
 }
 
 impl Part<'_> {

@@ -9,13 +9,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::engine::{Batch, flag};
-use crate::entity::{Context, Earlier, Profile};
+use crate::entity::{CardState, Context, DeviceState, Earlier, IpState, MerchantState, Profile};
 use crate::event::{Label, Transaction};
 use crate::feature::{SharedRows, catalogue};
 use crate::limits::SLAB_COUNT;
 use crate::units::EntityKey;
 use crate::window::{Slab, SlotHint, Table};
-use crate::workers::Workers;
+use crate::workers::{self, Workers};
 
 /// How many transactions ahead the index, the slot and the events of a key are asked for.
 const AHEAD: [usize; 3] = [24, 16, 8];
@@ -34,21 +34,45 @@ pub(crate) struct Update<'a> {
     pub replayed: Option<&'a [u32]>,
 }
 
+/// The slabs of one table that one worker owns.
 struct Share<'t, P>([Option<&'t mut Slab<P>>; SLAB_COUNT]);
 
-impl Update<'_> {
-    /// Lets one table take in the batch.
-    pub(crate) fn run<P: Profile>(&self, table: &mut Table<P>, workers: &dyn Workers) {
+impl<'t, P: Profile> Share<'t, P> {
+    /// Deals out the slabs of a table.
+    fn deal(table: &'t mut Table<P>, workers: &dyn Workers) -> Vec<Self> {
         let count = workers.count();
-        let mut shares: Vec<Share<'_, P>> =
-            (0..count).map(|_| Share(std::array::from_fn(|_| None))).collect();
+        let mut shares: Vec<Self> = (0..count).map(|_| Self(std::array::from_fn(|_| None))).collect();
         for (at, slab) in table.slabs_mut().enumerate() {
             shares[at % count].0[at] = Some(slab);
         }
-        let shares: Vec<Mutex<Share<'_, P>>> = shares.into_iter().map(Mutex::new).collect();
-        workers.run(&|worker| {
-            let mut share = shares[worker].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            self.walk(&mut share);
+        shares
+    }
+}
+
+/// The tables of the entities that know no repeated ids.
+pub(crate) struct Others<'t> {
+    pub cards: &'t mut Table<CardState>,
+    pub devices: &'t mut Table<DeviceState>,
+    pub merchants: &'t mut Table<MerchantState>,
+    pub ips: &'t mut Table<IpState>,
+}
+
+impl Update<'_> {
+    /// Lets a table take in the batch.
+    pub(crate) fn run<P: Profile>(&self, table: &mut Table<P>, workers: &dyn Workers) {
+        workers::each(workers, Share::deal(table, workers), |share| self.walk(share));
+    }
+
+    /// Lets four tables take in the batch. At once, because to wait for the slowest worker costs more than a table.
+    pub(crate) fn run_others(&self, others: Others<'_>, workers: &dyn Workers) {
+        let Others { cards, devices, merchants, ips } = others;
+        let cards = Share::deal(cards, workers).into_iter().zip(Share::deal(devices, workers));
+        let rest = Share::deal(merchants, workers).into_iter().zip(Share::deal(ips, workers));
+        workers::each(workers, cards.zip(rest).collect(), |((cards, devices), (merchants, ips))| {
+            self.walk(cards);
+            self.walk(devices);
+            self.walk(merchants);
+            self.walk(ips);
         });
     }
 

@@ -3,24 +3,30 @@
 use fraudengine_core::workers::{Inline, Workers};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-/// A pool of threads that lives as long as its engine.
+/// The calling thread and a pool of others, which lives as long as its engine.
 pub struct Pool(ThreadPool);
 
 impl Pool {
-    /// A pool of `threads` threads.
+    /// Of `threads` threads, the calling one included; at least two.
     pub fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
         let name = |index| format!("fraudengine-{index}");
-        ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build().map(Self)
+        ThreadPoolBuilder::new().num_threads(threads - 1).thread_name(name).build().map(Self)
     }
 }
 
 impl Workers for Pool {
     fn count(&self) -> usize {
-        self.0.current_num_threads()
+        self.0.current_num_threads() + 1
     }
 
     fn run(&self, job: &(dyn Fn(usize) + Sync)) {
-        self.0.broadcast(|context| job(context.index()));
+        // The calling thread works too: it would otherwise sleep, and waking is what a short job waits for.
+        self.0.in_place_scope(|scope| {
+            for worker in 1..self.count() {
+                scope.spawn(move |_| job(worker));
+            }
+            job(0);
+        });
     }
 }
 
