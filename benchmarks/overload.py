@@ -3,9 +3,9 @@
     python benchmarks/overload.py [--seconds 30] [--only batches|single]
 
 A service in a process of its own, on the cores of the client. Its capacity is what a closed loop gets out of
-it; then an open loop begins three times as many calls; then half of the capacity, to see how soon all is as
-before. `batches` are `ScoreBatch` calls of 256 by grpcio; `single` are `Score` calls by ghz (on PATH), since no
-client in Python is fast enough. Writes results/overload.json.
+it; then an open loop begins three times as many calls; then half of the capacity, to see how soon all is
+as before. `batches` are `ScoreBatch` calls of 256 by grpcio; `single` are `Score` calls by ghz (on PATH),
+since no client in Python is fast enough. Writes results/overload.json.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "support"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
 import grpc
 from open_loop import Call, Sender, percentile
@@ -33,6 +32,7 @@ from fraudengine.datasets.synthetic import SyntheticConfig, generate
 from fraudengine.training import TrainOptions, train
 from machine import facts, save
 
+ROOT = Path(__file__).resolve().parents[1]
 BATCH = 256
 CALLERS = {"batches": 32, "single": 200}
 CAPACITY_SECONDS = 8.0

@@ -64,6 +64,19 @@ fn is_over<T>(work: Option<&JoinHandle<T>>) -> bool {
     work.is_none_or(JoinHandle::is_finished)
 }
 
+/// Sends the alerts that the run before did not get to.
+fn send_missing(
+    producer: &mut Producer,
+    alerts: &[(Vec<u8>, Vec<u8>)],
+    delivery: &Delivery,
+) -> Result<(), StreamError> {
+    producer.send(ALERTS, alerts.iter().map(|(key, value)| Record { key, value, tag: 0 }))?;
+    let mut sent = [0; TOPICS];
+    sent[ALERTS] = alerts.len() as u64;
+    delivery.sent_ahead(sent);
+    Ok(())
+}
+
 impl Run {
     /// Recovers and starts; `owner` tells this run's markers from others'.
     pub fn start(
@@ -99,24 +112,11 @@ impl Run {
         let Recovered { engine, position, label_offset, sources, generations, .. } = recovered;
         // What this run writes stands behind its markers.
         let delivery = Arc::new(Delivery::new(position, generations.map(|marker| marker + 1)));
-        let missing = recovered.alerts_missing.iter();
-        let records = missing.map(|(key, value)| Record { key, value, tag: 0 }).collect::<Vec<_>>();
-        producer.send(ALERTS, records.iter().copied())?;
-        let mut sent = [0; TOPICS];
-        sent[ALERTS] = records.len() as u64;
-        delivery.sent_ahead(sent);
-
+        send_missing(&mut producer, &recovered.alerts_missing, &delivery)?;
         let encoder = Encoder::new(settings, generations, recovered.letters_sent);
         let tail = Arc::new(Tail::new(delivery.offsets()[DECISIONS]));
-        let outlet = Outlet::new(
-            settings,
-            producer,
-            encoder,
-            position,
-            Arc::clone(&delivery),
-            Arc::clone(metrics),
-            Arc::clone(&tail),
-        );
+        let (told, kept) = (Arc::clone(&delivery), Arc::clone(&tail));
+        let outlet = Outlet::new(settings, producer, encoder, position, told, Arc::clone(metrics), kept);
         if recovered.begins_at_ends {
             snapshot_writer::keep_start(settings, &engine, &sources, label_offset, generations)?;
         }
