@@ -108,9 +108,11 @@ class Bench:
         return wanted
 
     @contextmanager
-    def stream(self, settings: config.Settings, *, databases: bool) -> Iterator[tuple[OperatorClient, int]]:
-        """Run a stream; yield its client and process id."""
-        wanted = self.flags(settings, databases=databases)
+    def stream(
+        self, settings: config.Settings, *, databases: bool, more: dict[str, object] | None = None
+    ) -> Iterator[tuple[OperatorClient, int]]:
+        """Run a stream, with more settings than usual; yield its client and process id."""
+        wanted = self.flags(settings, databases=databases) | (more or {})
         options = [part for key, value in wanted.items() for part in ("--set", f"{key}={value}")]
         command = [sys.executable, "-c", "from fraudengine.cli import main; main()", "stream"]
         out = self.folder / f"{settings.kafka.group}.out"
