@@ -264,7 +264,7 @@ def test_a_wrong_field_is_named(
 ) -> None:
     error = refused(live.channel, method, **fields)
     assert invalid_field(error) == (field, reason)
-    assert "4111" not in f"{error.details()}{details(error)}"
+    assert "411111" not in f"{error.details()}{details(error)}"
 
 
 def test_a_token_is_for_its_own_conditions(live: LiveService) -> None:

@@ -177,7 +177,8 @@ def test_a_broken_rule_is_named_with_its_field(
     named = BadRequest.FromString(told["BadRequest"]).field_violations if "BadRequest" in told else []
     assert [each.field for each in named] == ([field] if field else [])
     shown = capfd.readouterr()
-    assert "4111" not in f"{error.details()}{told}{shown.out}{shown.err}"
+    # More digits than a port has, which grpcio shows too.
+    assert CARD[:6] not in f"{error.details()}{told}{shown.out}{shown.err}"
 
 
 @pytest.mark.parametrize("name", [*TEXTS, *WIDE_NUMBERS])
@@ -199,13 +200,14 @@ def test_a_card_number_is_accepted_in_no_field_and_never_shown(
         shown = str(ScoreStreamResponse.FromString(next(iter(answers))).result.refusal)
     assert name in shown
     written = capfd.readouterr()
-    assert "4111" not in f"{shown}{written.out}{written.err}"
+    # More digits than a port has, which grpcio shows too.
+    assert CARD[:6] not in f"{shown}{written.out}{written.err}"
 
 
 def test_a_card_number_inside_a_text_is_not_shown(channel: grpc.Channel) -> None:
     for name in ("country", "currency"):
         error = refused(channel, "Score", of(**{name: f"x{CARD}"}))
-        assert "4111" not in f"{error.details()}{details(error)}"
+        assert CARD[:6] not in f"{error.details()}{details(error)}"
 
 
 def test_a_request_beyond_the_limit_of_a_message(channel: grpc.Channel) -> None:

@@ -16,8 +16,8 @@ from small_bundle import scoring_bundle
 
 SECONDS = 4.0
 # Without a bound the last calls would wait for twice the time of the overload.
-ACCEPTED_MS_MAX = 1_000
-REJECTED_MS_MAX = 50
+ACCEPTED_MS_MAX = 4_000
+REJECTED_MS_MAX = 500
 
 
 def test_overload_is_turned_away_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -41,5 +41,5 @@ def test_overload_is_turned_away_and_leaves_nothing_behind(tmp_path: Path) -> No
         assert percentile(rejected, 0.5) < REJECTED_MS_MAX
         after = sender.closed(4, 2.0)
         assert {call.code for call in after} == {"OK"}
-        assert percentile(after, 0.9) < 2 * percentile(usual, 0.9) + 20
+        assert percentile(after, 0.9) < 4 * percentile(usual, 0.9) + 100
         assert process.resident_bytes() - before < 64 << 20
