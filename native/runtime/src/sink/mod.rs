@@ -62,14 +62,14 @@ impl SinkHandle {
         &mut self,
         name: &'static str,
         log: Log,
-        (first, second): (W, Option<W>),
+        writer: W,
         stop: &Stop,
     ) -> io::Result<()> {
         let shared = Shared::new(name, &log.topic);
         let (own, stop) = (shared.clone(), stop.clone());
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || run(first, second, &log, &own, &stop))?;
+            .spawn(move || run(writer, &log, &own, &stop))?;
         self.threads.push(thread);
         self.shared.push(shared);
         Ok(())
@@ -86,17 +86,11 @@ pub fn spawn_postgres(
     stop: &Stop,
 ) -> io::Result<SinkHandle> {
     let mut handle = SinkHandle { threads: Vec::new(), shared: Vec::new() };
-    // Two, each with a connection: rows are made while the others are copied.
-    let decisions = || postgres::DecisionWriter::new(settings, &kafka.decisions_topic);
-    handle.spawn(
-        "postgres",
-        Log::new(kafka, &kafka.decisions_topic, tail),
-        (decisions(), Some(decisions())),
-        stop,
-    )?;
+    let decisions = postgres::DecisionWriter::new(settings, &kafka.decisions_topic);
+    handle.spawn("postgres", Log::new(kafka, &kafka.decisions_topic, tail), decisions, stop)?;
     let format = kafka.labels_format;
     let labels = postgres_labels::LabelWriter::new(settings, &kafka.labels_topic, format, currencies);
-    handle.spawn("postgres-labels", Log::new(kafka, &kafka.labels_topic, None), (labels, None), stop)?;
+    handle.spawn("postgres-labels", Log::new(kafka, &kafka.labels_topic, None), labels, stop)?;
     Ok(handle)
 }
 
@@ -109,6 +103,6 @@ pub fn spawn_redis(
 ) -> io::Result<SinkHandle> {
     let mut handle = SinkHandle { threads: Vec::new(), shared: Vec::new() };
     let writer = redis::RedisWriter::new(settings, &kafka.decisions_topic);
-    handle.spawn("redis", Log::new(kafka, &kafka.decisions_topic, tail), (writer, None), stop)?;
+    handle.spawn("redis", Log::new(kafka, &kafka.decisions_topic, tail), writer, stop)?;
     Ok(handle)
 }

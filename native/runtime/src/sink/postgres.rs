@@ -273,16 +273,6 @@ impl Writer for DecisionWriter {
         Ok(())
     }
 
-    fn follow(&mut self, other: &Self) {
-        self.forget();
-        self.rule = other.rule;
-        self.batch.first_kept = other.batch.first_kept;
-    }
-
-    fn forget(&mut self) {
-        self.batch.clear();
-    }
-
     fn take(&mut self, record: LogRecord<'_>) {
         self.batch.take(record, &mut self.rule);
     }

@@ -93,7 +93,8 @@ impl Writer for LabelWriter {
     }
 
     fn resume(&mut self) -> Result<Start, SinkError> {
-        self.forget();
+        self.rows.clear();
+        self.counts = Counts::default();
         let mut connection = self.connected()?;
         let topic = self.topic.as_str();
         let found = connection.session.run(|client| position(client, SINK, topic))?;
@@ -107,15 +108,6 @@ impl Writer for LabelWriter {
         connection.session.run(|client| begin(client, SINK, topic, at))?;
         self.connection = Some(connection);
         Ok(())
-    }
-
-    fn follow(&mut self, _other: &Self) {
-        self.forget();
-    }
-
-    fn forget(&mut self) {
-        self.rows.clear();
-        self.counts = Counts::default();
     }
 
     fn take(&mut self, record: LogRecord<'_>) {

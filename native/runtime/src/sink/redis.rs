@@ -132,15 +132,6 @@ impl Writer for RedisWriter {
         Ok(())
     }
 
-    fn follow(&mut self, other: &Self) {
-        self.forget();
-        (self.rule, self.known) = (other.rule, other.known);
-    }
-
-    fn forget(&mut self) {
-        self.batch.clear();
-    }
-
     fn take(&mut self, record: LogRecord<'_>) {
         let Ok(view) = decision(record.value) else {
             self.batch.counts.refused += 1;

@@ -1,7 +1,6 @@
 //! The loop that every sink runs: read a batch, write it with its position, again; and what happens on errors.
 
 use std::sync::Arc;
-use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::status::{Shared, SinkError, SinkState};
@@ -62,10 +61,6 @@ pub(super) trait Writer {
     fn resume(&mut self) -> Result<Start, SinkError>;
     /// The first position, for [`Start::Fresh`]: written unless somebody has written one meanwhile.
     fn begin(&mut self, at: i64) -> Result<(), SinkError>;
-    /// Goes on gathering where another writer of the same sink has stopped; what was in hand is dropped.
-    fn follow(&mut self, other: &Self);
-    /// Drops what is in hand.
-    fn forget(&mut self);
     /// Takes a record into the batch in hand.
     fn take(&mut self, record: LogRecord<'_>);
     /// Whether the batch in hand should be written although it has fewer records than the most.
@@ -97,23 +92,12 @@ impl Backoff {
     }
 }
 
-/// Runs until the stop flag is set. With a second writer, one gathers a batch while the other writes.
-pub(super) fn run<W: Writer + Send>(
-    mut first: W,
-    mut second: Option<W>,
-    log: &Log,
-    shared: &Shared,
-    stop: &Stop,
-) {
+/// Runs until the stop flag is set.
+pub(super) fn run<W: Writer>(mut writer: W, log: &Log, shared: &Shared, stop: &Stop) {
     let mut backoff = Backoff::default();
     while !stop.is_set() {
-        if let Some(second) = &mut second {
-            second.forget();
-        }
-        let done = open(&mut first, log, shared).and_then(|reader| {
-            backoff.0 = 0;
-            std::thread::scope(|scope| Pump { reader, shared, stop, scope }.run(&mut first, second.as_mut()))
-        });
+        let done = open(&mut writer, log, shared)
+            .and_then(|reader| pump(&mut writer, reader, shared, stop, &mut backoff));
         match done {
             Ok(()) => break,
             Err(SinkError::Moved { expected }) => {
@@ -156,100 +140,41 @@ fn open<W: Writer>(writer: &mut W, log: &Log, shared: &Shared) -> Result<LogRead
     Ok(opened)
 }
 
-/// A batch that is being written by a thread of its own, which gives the writer back.
-type Writing<'scope, W> = ScopedJoinHandle<'scope, (&'scope mut W, Result<Option<Counts>, SinkError>)>;
-
 /// Reads and writes until the stop flag is set or the position has to be found anew.
-struct Pump<'scope, 'env: 'scope> {
-    reader: LogReader,
-    shared: &'env Shared,
-    stop: &'env Stop,
-    scope: &'scope Scope<'scope, 'env>,
-}
-
-/// Where a batch ends, and the time of its newest record.
-type End = (i64, i64);
-
-impl<'scope, 'env: 'scope> Pump<'scope, 'env> {
-    fn run<W: Writer + Send>(
-        &mut self,
-        first: &'scope mut W,
-        second: Option<&'scope mut W>,
-    ) -> Result<(), SinkError> {
-        let (mut current, mut free) = (Some(first), second);
-        let mut writing: Option<(Writing<'scope, W>, End)> = None;
-        let mut asked = Instant::now();
-        while !self.stop.is_set() {
-            let Some(writer) = current.take() else { break };
-            let from = self.reader.next();
-            let newest_ms = gather(writer, &mut self.reader, self.stop)?;
-            if asked.elapsed() >= END_EVERY {
-                asked = Instant::now();
-                // Only a display depends on it; the reader reports an outage by itself.
-                let _unknown = self.reader.refresh_end();
-            }
-            // One batch is written after the other: each moves the position from where the last one left it.
-            if let Some((thread, end)) = writing.take() {
-                free = Some(self.written(thread, end)?);
-            }
-            let end = (self.reader.next(), newest_ms);
-            if end.0 == from {
-                report_idle(&self.reader, self.shared);
-                current = Some(writer);
-                continue;
-            }
-            if let Some(next) = &mut free {
-                next.follow(writer);
-            }
-            let (shared, stop) = (self.shared, self.stop);
-            let thread = self.scope.spawn(move || {
-                let done = write(writer, from, end.0, shared, stop);
-                (writer, done)
-            });
-            current = match free.take() {
-                Some(next) => {
-                    writing = Some((thread, end));
-                    Some(next)
-                }
-                None => Some(self.written(thread, end)?),
-            };
-        }
-        writing.map_or(Ok(()), |(thread, end)| self.written(thread, end).map(|_| ()))
-    }
-
-    /// Waits until a batch is written, and tells.
-    fn written<W: Writer>(
-        &self,
-        thread: Writing<'scope, W>,
-        (to, newest_ms): End,
-    ) -> Result<&'scope mut W, SinkError> {
-        let (writer, done) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        if let Some(counts) = done? {
-            report(&self.reader, to, newest_ms, counts, self.shared);
-        }
-        Ok(writer)
-    }
-}
-
-/// Writes the batch in hand, however often it takes; `None` when told to stop before it was done.
-fn write<W: Writer>(
+fn pump<W: Writer>(
     writer: &mut W,
-    from: i64,
-    to: i64,
+    mut reader: LogReader,
     shared: &Shared,
     stop: &Stop,
-) -> Result<Option<Counts>, SinkError> {
-    let mut backoff = Backoff::default();
-    loop {
-        match writer.flush(from, to) {
-            Ok(counts) => return Ok(Some(counts)),
-            Err(error @ SinkError::Moved { .. }) => return Err(error),
-            Err(error) => backoff.wait(&error, shared, stop),
+    backoff: &mut Backoff,
+) -> Result<(), SinkError> {
+    let mut asked = Instant::now();
+    while !stop.is_set() {
+        let from = reader.next();
+        let newest_ms = gather(writer, &mut reader, stop)?;
+        if asked.elapsed() >= END_EVERY {
+            asked = Instant::now();
+            // Only a display depends on it; the reader reports an outage by itself.
+            let _unknown = reader.refresh_end();
         }
-        if stop.is_set() {
-            return Ok(None);
+        if reader.next() == from {
+            report_idle(&reader, shared);
+            continue;
         }
+        let counts = loop {
+            match writer.flush(from, reader.next()) {
+                Ok(counts) => break counts,
+                Err(error @ SinkError::Moved { .. }) => return Err(error),
+                Err(error) => backoff.wait(&error, shared, stop),
+            }
+            if stop.is_set() {
+                return Ok(());
+            }
+        };
+        backoff.0 = 0;
+        report(&reader, newest_ms, counts, shared);
     }
+    Ok(())
 }
 
 /// Fills the batch in hand; returns the time of its newest record.
@@ -283,12 +208,11 @@ fn gather<W: Writer>(writer: &mut W, reader: &mut LogReader, stop: &Stop) -> Res
     Ok(newest_ms)
 }
 
-fn report(reader: &LogReader, to: i64, newest_ms: i64, counts: Counts, shared: &Shared) {
-    // What is in the other hand is not written yet.
-    let lag = reader.lag() + (reader.next() - to) as u64;
+fn report(reader: &LogReader, newest_ms: i64, counts: Counts, shared: &Shared) {
+    let lag = reader.lag();
     shared.update(|status| {
         status.state = SinkState::Running;
-        status.next_offset = to;
+        status.next_offset = reader.next();
         status.lag_records = lag;
         status.lag_seconds = if lag == 0 || newest_ms < 0 { 0.0 } else { age_seconds(newest_ms) };
         status.rows_written += counts.rows;
