@@ -48,7 +48,10 @@ def scoring_process(bundle: Path, *settings: str) -> Iterator[ScoringProcess]:
     with subprocess.Popen(command, cwd=bundle.parent, stdout=pipe, stderr=pipe) as process:
         try:
             assert process.stdout is not None
-            told = json.loads(b"".join(iter(process.stdout.readline, b"}\n")) + b"}")
+            answer = b""
+            while not answer.endswith(b"\n}\n") and (line := process.stdout.readline()):
+                answer += line
+            told = json.loads(answer)
             yield ScoringProcess(told["address"], process.pid)
             process.send_signal(signal.SIGTERM)
             _, said = process.communicate(timeout=STOP_SECONDS)
