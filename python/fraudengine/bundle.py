@@ -177,12 +177,28 @@ class Bundle:
         """
         return _native.Predictor(**self._model(backend))
 
-    def _model(self, backend: str) -> dict[str, Any]:
+    def activation(self) -> dict[str, Any]:
+        """Return what `activate` of the native services takes: ensemble, hash, calibration and thresholds.
+
+        Raises
+        ------
+        BundleError
+            A file is not what the manifest says.
+
+        """
+        return {**self._decides(), "bundle_hash": self.hash}
+
+    def _decides(self) -> dict[str, Any]:
         policy = self.policy()
-        libraries = self._libraries() if backend == "compiled" else {}
         return {
             "ensemble": self.file("ensemble.bin").read_bytes(),
             **{name: policy[name] for name in _POLICY},
+        }
+
+    def _model(self, backend: str) -> dict[str, Any]:
+        libraries = self._libraries() if backend == "compiled" else {}
+        return {
+            **self._decides(),
             "backend": backend,
             "booster_library": libraries.get("booster"),
             "forest_library": libraries.get("forest"),

@@ -14,6 +14,7 @@ from dataclasses import fields
 
 from fraudengine.client.transaction import Transaction, to_message
 from fraudengine.datasets.synthetic import SyntheticConfig, generate_batches
+from fraudengine.varint import varint
 
 __all__ = ["pool", "requests"]
 
@@ -42,20 +43,11 @@ def requests(encoded: list[bytes], prefix: str, batch: int) -> Iterator[bytes]:
     parts = itertools.cycle(encoded)
     numbers = itertools.count()
     while True:
-        moment = b"\x10" + _varint(time.time_ns() // 1_000)
+        moment = b"\x10" + varint(time.time_ns() // 1_000)
         yield b"".join(_one(next(parts), f"{prefix}-{next(numbers)}", moment) for _ in range(batch or 1))
 
 
 def _one(part: bytes, name: str, moment: bytes) -> bytes:
     # `transaction` and `transactions` are both field 1.
-    told = b"\x0a" + _varint(len(name)) + name.encode() + moment + part
-    return b"\x0a" + _varint(len(told)) + told
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    told = b"\x0a" + varint(len(name)) + name.encode() + moment + part
+    return b"\x0a" + varint(len(told)) + told

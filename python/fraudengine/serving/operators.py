@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from fraudengine.bundle import Bundle
 from fraudengine.errors import BundleError, SnapshotError
+from fraudengine.files import write_durably
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,13 +103,10 @@ class OwnOperator:
         with self._lock:
             data = self._snapshot()
             file = self._folder.absolute() / f"serve-{time.time_ns() // 1_000}.snapshot"
-            part = file.with_suffix(".part")
             try:
                 file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                part.write_bytes(data)
-                part.replace(file)
+                write_durably(file, data)
             except OSError as error:
-                part.unlink(missing_ok=True)
                 raise SnapshotError(f"{file} cannot be written: {error.strerror}") from error
         return str(file), len(data)
 

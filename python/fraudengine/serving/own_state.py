@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fraudengine.engine import Engine
 from fraudengine.errors import SnapshotError
+from fraudengine.files import write_durably
 from fraudengine.locks import lock_folder
 
 if TYPE_CHECKING:
@@ -110,20 +111,7 @@ class StateKeeper:
         if count == self._saved:
             return
         header = json.dumps({"format": _FORMAT, **self._made_with()}).encode() + b"\n"
-        part = self._file.with_suffix(".part")
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as out:
-            out.write(header)
-            out.write(self._engine.snapshot())
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(self._file)
-        # Without this the name itself could be lost with the power.
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_durably(self._file, header, self._engine.snapshot())
         self._saved = count
 
     def _made_with(self) -> dict[str, Any]:

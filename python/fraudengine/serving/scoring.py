@@ -18,6 +18,7 @@ from fraudengine import _native
 from fraudengine.serving.admission import Admitting
 from fraudengine.serving.pipeline import pipelined
 from fraudengine.serving.refusals import bad_request, refuse
+from fraudengine.varint import varint
 from fraudengine.wire.scoring_pb2 import Refusal, ScoreResult
 
 if TYPE_CHECKING:
@@ -184,12 +185,7 @@ class OwnScoringService(ScoringService):
 
     def activate(self, bundle: Bundle) -> None:
         """Decide with another bundle from the next call on."""
-        policy = bundle.policy()
-        self._scoring.activate(
-            bundle.file("ensemble.bin").read_bytes(),
-            bundle_hash=bundle.hash,
-            **{name: policy[name] for name in ("slope", "intercept", "review_from", "block_from")},
-        )
+        self._scoring.activate(**bundle.activation())
 
     def snapshot(self) -> bytes:
         """Return the state as bytes."""
@@ -249,14 +245,4 @@ def _stream_response(answer: Scored) -> bytes:
         field, code, message = answer
         refusal = Refusal(field=field, code=code, message=message)
         result = ScoreResult(refusal=refusal).SerializeToString()
-    return b"\x0a" + _length(len(result)) + result
-
-
-def _length(value: int) -> bytes:
-    """Return a length as protobuf has it: seven bits a byte, the lowest first."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return b"\x0a" + varint(len(result)) + result

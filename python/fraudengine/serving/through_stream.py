@@ -59,12 +59,7 @@ class StreamScoringService(ScoringService):
         self._native = _native.StreamScoring(settings.native_json(), settings.serve_json())
         self._drain_seconds = settings.serve.drain_seconds
         if bundle is not None:
-            policy = bundle.policy()
-            self._native.activate(
-                bundle.file("ensemble.bin").read_bytes(),
-                bundle_hash=bundle.hash,
-                **{name: policy[name] for name in ("slope", "intercept", "review_from", "block_from")},
-            )
+            self._native.activate(**bundle.activation())
         self._asking: list[tuple[bytes, float, asyncio.Future[Scored]]] = []
         self._by_ticket: dict[int, asyncio.Future[Scored]] = {}
         self._closed = threading.Event()

@@ -137,12 +137,7 @@ class StreamProcess:
         return max(self._folder.glob("state-*.snapshot"), key=lambda file: file.name)
 
     def _activate(self, bundle: Bundle) -> None:
-        policy = bundle.policy()
-        self._native.activate(
-            bundle.file("ensemble.bin").read_bytes(),
-            bundle_hash=bundle.hash,
-            **{name: policy[name] for name in ("slope", "intercept", "review_from", "block_from")},
-        )
+        self._native.activate(**bundle.activation())
 
     def wait(self, seconds: float) -> bool:
         """Wait for the end; return whether it has come.
