@@ -160,31 +160,57 @@ impl Answers {
     fn encode(&self, decider: &Decider<'_>, rows: &[Transaction], ids: &[&str], now: i64) -> Vec<Vec<u8>> {
         let output = &*decider.output;
         let cold = decider.engine.counters().transactions < self.warm_transactions;
-        let mut flagged = output.reasons.iter().peekable();
+        let missing = decider.model.is_none().then_some(degraded::MODEL_MISSING);
+        let more: Vec<u8> = missing.into_iter().chain(cold.then_some(degraded::COLD_STATE)).collect();
         let encode_one = |(at, row): (usize, &Transaction)| {
-            let found = flagged.next_if(|each| each.row as usize == at).map_or(&[][..], |each| &each.reasons);
-            let values = &output.features[at * catalogue::WIDTH..(at + 1) * catalogue::WIDTH];
-            let reasons = self.names.of(found, values, output.anomaly[at]);
-            let bits = DEGRADED.iter().filter(|(bit, _)| output.flags[at] & bit != 0).map(|(_, code)| *code);
-            let missing = decider.model.is_none().then_some(degraded::MODEL_MISSING);
-            let cold = cold.then_some(degraded::COLD_STATE);
-            let degraded: Vec<u8> = bits.chain(missing).chain(cold).collect();
-            let parts = encode::Answer {
-                transaction_id: ids[at],
-                event_time_micros: row.time.0,
-                score: output.score[at],
-                action: output.action[at],
-                reasons: reasons.as_slice(),
-                degraded_reasons: &degraded,
-                model: decider.model_hash,
-                decided_time_micros: now,
-            };
-            let mut answer = Vec::with_capacity(128);
-            encode::answer(&parts, &mut answer);
-            if output.flags[at] & flag::DUPLICATE != 0 { repeated(answer) } else { answer }
+            let said = Said { id: ids[at], row, model: decider.model_hash, now_micros: now, more: &more };
+            encode_row(output, at, &self.names, &said)
         };
         rows.iter().enumerate().map(encode_one).collect()
     }
+}
+
+/// What an answer says that the engine's output does not.
+pub(crate) struct Said<'a> {
+    /// Id of the transaction, as text.
+    pub id: &'a str,
+    /// The transaction.
+    pub row: &'a Transaction,
+    /// Short hash of the model's bundle.
+    pub model: u64,
+    /// When it was decided.
+    pub now_micros: i64,
+    /// Numbers of `DegradedReason` beside those that the output's flags stand for.
+    pub more: &'a [u8],
+}
+
+/// The `Decision` of one row of an engine's output.
+pub(crate) fn encode_row(output: &Output, at: usize, names: &FeatureNames, said: &Said<'_>) -> Vec<u8> {
+    // By row, ascending.
+    let found = output.reasons.binary_search_by_key(&at, |each| each.row as usize);
+    let found = found.map_or(&[][..], |place| &output.reasons[place].reasons);
+    let values = &output.features[at * catalogue::WIDTH..(at + 1) * catalogue::WIDTH];
+    let reasons = names.of(found, values, output.anomaly[at]);
+    let bits = DEGRADED.iter().filter(|(bit, _)| output.flags[at] & bit != 0).map(|(_, code)| *code);
+    let degraded_reasons: Vec<u8> = bits.chain(said.more.iter().copied()).collect();
+    let answer = encode_answer(&encode::Answer {
+        transaction_id: said.id,
+        event_time_micros: said.row.time.0,
+        score: output.score[at],
+        action: output.action[at],
+        reasons: reasons.as_slice(),
+        degraded_reasons: &degraded_reasons,
+        model: said.model,
+        decided_time_micros: said.now_micros,
+    });
+    if output.flags[at] & flag::DUPLICATE != 0 { repeated(answer) } else { answer }
+}
+
+/// The bytes of a `Decision`.
+pub(crate) fn encode_answer(parts: &encode::Answer<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    encode::answer(parts, &mut out);
+    out
 }
 
 /// Decodes and checks one message.

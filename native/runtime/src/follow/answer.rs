@@ -3,13 +3,12 @@
 use fraudengine_core::decision::Action;
 use fraudengine_core::engine::flag;
 use fraudengine_core::event::Transaction;
-use fraudengine_core::feature::catalogue;
 
 use super::replica::Look;
 use crate::payload::encode::{self, Reason};
 use crate::payload::reasons::FeatureNames;
 use crate::payload::record::{DecisionView, ReasonView};
-use crate::scoring::{DEGRADED, degraded, repeated};
+use crate::scoring::{DEGRADED, Said, degraded, encode_answer, encode_row, repeated};
 use crate::stream::output::NO_MODEL;
 
 /// The action on a transaction that nothing can score, by its amount in minor units of the reference currency.
@@ -46,7 +45,7 @@ pub fn of_record(record: &DecisionView<'_>) -> Vec<u8> {
     let bits = DEGRADED.iter().filter(|(bit, _)| record.flags & u32::from(*bit) != 0).map(|(_, code)| *code);
     let missing = (record.flags & NO_MODEL != 0).then_some(degraded::MODEL_MISSING);
     let codes: Vec<u8> = bits.chain(missing).collect();
-    let answer = encoded(&encode::Answer {
+    let answer = encode_answer(&encode::Answer {
         transaction_id: raw.transaction_id.unwrap_or_default(),
         event_time_micros: raw.event_time_micros.unwrap_or_default(),
         score: record.score,
@@ -69,31 +68,15 @@ pub fn of_look(
     names: &FeatureNames,
     now_micros: i64,
 ) -> Vec<u8> {
-    let output = &look.output;
-    let found = output.reasons.iter().find(|each| each.row as usize == at);
-    let values = &output.features[at * catalogue::WIDTH..(at + 1) * catalogue::WIDTH];
-    let reasons = names.of(found.map_or(&[], |each| &each.reasons), values, output.anomaly[at]);
-    let bits = DEGRADED.iter().filter(|(bit, _)| output.flags[at] & bit != 0).map(|(_, code)| *code);
-    let cold = look.cold.then_some(degraded::COLD_STATE);
-    let codes: Vec<u8> = bits.chain([why]).chain(cold).collect();
-    let answer = encoded(&encode::Answer {
-        transaction_id: id,
-        event_time_micros: row.time.0,
-        score: output.score[at],
-        action: output.action[at],
-        reasons: reasons.as_slice(),
-        degraded_reasons: &codes,
-        model: look.model,
-        decided_time_micros: now_micros,
-    });
-    if output.flags[at] & flag::DUPLICATE != 0 { repeated(answer) } else { answer }
+    let more: Vec<u8> = [why].into_iter().chain(look.cold.then_some(degraded::COLD_STATE)).collect();
+    encode_row(&look.output, at, names, &Said { id, row, model: look.model, now_micros, more: &more })
 }
 
 /// A `Decision` that rests on nothing but the amount; `why` says what was missing.
 pub fn of_nothing(id: &str, row: &Transaction, no_answer: NoAnswer, why: &[u8], now_micros: i64) -> Vec<u8> {
     let mut codes = why.to_vec();
     codes.push(degraded::NO_ANSWER);
-    encoded(&encode::Answer {
+    encode_answer(&encode::Answer {
         transaction_id: id,
         event_time_micros: row.time.0,
         score: f32::NAN,
@@ -103,10 +86,4 @@ pub fn of_nothing(id: &str, row: &Transaction, no_answer: NoAnswer, why: &[u8], 
         model: 0,
         decided_time_micros: now_micros,
     })
-}
-
-fn encoded(parts: &encode::Answer<'_>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(128);
-    encode::answer(parts, &mut out);
-    out
 }
