@@ -9,6 +9,7 @@ COPY Cargo.toml Cargo.lock rust-toolchain.toml pyproject.toml README.md LICENSE 
 COPY native native
 COPY proto proto
 COPY python python
+COPY streamlit_app streamlit_app
 RUN /build/bin/maturin build --release --locked --out /wheels
 
 FROM python:3.13-slim-bookworm

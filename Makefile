@@ -30,8 +30,8 @@ demo: build ## Train on a history, then decide the following days live: Kafka, P
 .PHONY: test
 test: build ## Everything that must be green before a merge
 	cargo fmt --all --check
-	$(BIN)/ruff format --check python tests examples benchmarks
-	$(BIN)/ruff check python tests examples benchmarks
+	$(BIN)/ruff format --check python streamlit_app tests examples benchmarks
+	$(BIN)/ruff check python streamlit_app tests examples benchmarks
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test $(RUST_TESTED) --locked
 	$(BIN)/mypy
@@ -46,8 +46,8 @@ proofs: build ## Kills, takeovers, outages, damaged snapshots and exchanged mode
 .PHONY: check
 check: build ## The quick part of `make test`: formats, lints, types, unit and style tests
 	cargo fmt --all --check
-	$(BIN)/ruff format --check python tests examples benchmarks
-	$(BIN)/ruff check python tests examples benchmarks
+	$(BIN)/ruff format --check python streamlit_app tests examples benchmarks
+	$(BIN)/ruff check python streamlit_app tests examples benchmarks
 	cargo clippy --workspace --locked -- -D warnings
 	$(BIN)/mypy
 	$(BIN)/pytest -q -x tests/unit tests/style
@@ -55,8 +55,8 @@ check: build ## The quick part of `make test`: formats, lints, types, unit and s
 .PHONY: fmt
 fmt: $(VENV)/synced ## Format Rust and Python, and apply the safe lint fixes
 	cargo fmt --all
-	$(BIN)/ruff check --fix python tests examples benchmarks
-	$(BIN)/ruff format python tests examples benchmarks
+	$(BIN)/ruff check --fix python streamlit_app tests examples benchmarks
+	$(BIN)/ruff format python streamlit_app tests examples benchmarks
 
 .PHONY: bench
 bench: build ## Criterion benchmarks of the native crates (minutes; close other programs)

@@ -30,6 +30,7 @@ from pydantic_settings import (
 from fraudengine import services
 from fraudengine.errors import ConfigError
 from fraudengine.settings import (
+    DashboardSettings,
     DeadLetterSettings,
     DrillSettings,
     EmbeddedSettings,
@@ -49,6 +50,7 @@ __all__ = ["FILE_NAME", "EmbeddedSettings", "Settings", "default_text", "load"]
 FILE_NAME = "fraudengine.toml"
 _PREFIX = "FRAUDENGINE_"
 _MASK = "********"
+_SECRET_KEYS = ("hash_key", "viewer_password", "analyst_password")
 _SECRET_PROPERTY = re.compile(r"password|secret|\.pem$|jaas|token|oauthbearer\.config", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(://[^/@:\s]*:)[^/@\s]+(@)")
 _KEYWORD_PASSWORD = re.compile(r"(password\s*=\s*)('[^']*'|[^&\s]+)", re.IGNORECASE)
@@ -79,6 +81,7 @@ class Settings(BaseSettings):
     http: HttpSettings
     log: LogSettings
     serve: ServeSettings
+    dashboard: DashboardSettings
     embedded: EmbeddedSettings
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -148,14 +151,14 @@ class Settings(BaseSettings):
     def native_json(self, stack: services.Stack | None = None) -> str:
         """Return what the native runtime is given: sections, secrets and addresses.
 
-        All sections but `[serve]` and `[embedded]`.
+        All sections but `[serve]`, `[dashboard]` and `[embedded]`.
 
         Raises
         ------
         ServiceError
             As `resolved`.
         """
-        told = self.resolved(stack).model_dump(mode="json", exclude={"embedded", "serve"})
+        told = self.resolved(stack).model_dump(mode="json", exclude={"embedded", "serve", "dashboard"})
         told["dead_letter"]["hash_key"] = self.dead_letter.hash_key.get_secret_value()
         return json.dumps(told, allow_nan=False)
 
@@ -260,8 +263,8 @@ def _from_flags(flags: Mapping[str, object]) -> Layer:
 
 
 def _table(value: object) -> object:
-    """Return the table that a text writes as JSON; any other value as it is, for its type to judge."""
-    if isinstance(value, str) and value.lstrip().startswith("{"):
+    """Return the table or list that a text writes as JSON; others as they are, for their types to judge."""
+    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
         with suppress(ValueError):
             return json.loads(value)
     return value
@@ -299,7 +302,7 @@ def _explained(error: ErrorDetails, merged: Layer, origins: Mapping[str, str]) -
     value = merged.get(section, {}).get(key)
     within = f" ({'.'.join(part for part in inner if part != '[key]')})" if inner else ""
     rule = str(error["msg"]).replace("Input should", "it should").replace("String should", "it should")
-    shown = _masked(key, SecretStr(str(value)) if key == "hash_key" else value)
+    shown = _masked(key, SecretStr(str(value)) if key in _SECRET_KEYS else value)
     return f"{name} is {shown!r}{within}, from {origins.get(name, 'nowhere')}: {rule}"
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 __all__ = [
+    "DashboardSettings",
     "DeadLetterSettings",
     "DrillSettings",
     "EmbeddedSettings",
@@ -183,6 +184,24 @@ class ServeSettings(_Section):
     watch_queue_max: Annotated[int, Field(ge=1, le=100_000)]
     log_scores: Literal["all", "problems", "none"]
     slow_ms: Annotated[float, Field(ge=0, le=3_600_000, allow_inf_nan=False)]
+
+
+class DashboardSettings(_Section):
+    """`[dashboard]`: what analysts look at, and who may."""
+
+    host: Annotated[str, Field(min_length=1)]
+    port: Port
+    viewer_password: SecretStr
+    analyst_password: SecretStr
+    session_hours: Annotated[float, Field(ge=0.1, le=720, allow_inf_nan=False)]
+    oidc_secrets: Path
+    viewers: list[str]
+    analysts: list[str]
+    role_claim: str
+    tls_certificate: Path
+    tls_key: Path
+    stream: Annotated[str, Field(pattern=r"^(https?://[^/\s]+)?$")]
+    refresh_seconds: Annotated[float, Field(ge=0.5, le=60, allow_inf_nan=False)]
 
 
 class EmbeddedSettings(_Section):

@@ -12,6 +12,7 @@ from fraudengine import __version__
 from fraudengine.cli import compile as compile_command
 from fraudengine.cli import (
     config,
+    dashboard,
     demo,
     evaluate,
     features,
@@ -68,7 +69,7 @@ def _root(
 
 _MODULES = (
     *(demo, generate, validate, features, train, compile_command, replay, evaluate, inspect),
-    *(up, config, stream, serve, score, loadtest, status, model),
+    *(up, config, stream, serve, score, loadtest, dashboard, status, model),
 )
 for module in _MODULES:
     module.register(app)

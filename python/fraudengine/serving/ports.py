@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING
 
 import grpc
 
+from fraudengine.addresses import is_loopback
 from fraudengine.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def bound(server: grpc.aio.Server, serve: ServeSettings, prefix: str = "") -> st
         pair = (_read(serve.tls_key, "tls_key"), _read(serve.tls_certificate, "tls_certificate"))
         ca = _read(ca_file, ca_key) if ca_file.name else None
         credentials = grpc.ssl_server_credentials([pair], ca, require_client_auth=ca is not None)
-    elif not (serve.plaintext_anywhere or _is_loopback(host)):
+    elif not (serve.plaintext_anywhere or is_loopback(host)):
         raise ConfigError(
             f"serve.{prefix}host is {host}, not a loopback address: set serve.tls_certificate and "
             "serve.tls_key, or serve.plaintext_anywhere"
@@ -58,13 +58,6 @@ def bound(server: grpc.aio.Server, serve: ServeSettings, prefix: str = "") -> st
     except RuntimeError as error:
         raise ConfigError(f"serve.{prefix}host and serve.{prefix}port: {where} cannot be used") from error
     return f"{host}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _read(path: Path, key: str) -> bytes:

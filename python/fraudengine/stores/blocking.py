@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from fraudengine.config import Settings
+    from fraudengine.errors import StoreError
     from fraudengine.stores.history import Filter, History, Page, Place
     from fraudengine.stores.live import Live
     from fraudengine.stores.records import (
@@ -99,6 +100,10 @@ class BlockingStores:
     def newest_alerts(self, most: int) -> tuple[FeedEntry, ...]:
         """Return the newest alerts, newest first."""
         return self._wait(self._live.newest(ALERTS, most, seconds=self._seconds))
+
+    def outages(self, *, seconds: float) -> dict[str, StoreError]:
+        """Return the stores, `postgres` or `redis`, that do not answer in that time, each with the reason."""
+        return self._wait(self._stores.outages(seconds=seconds))
 
     def close(self) -> None:
         """Close every connection and end the thread."""

@@ -171,6 +171,10 @@ class History:
         rows = await self._postgres.rows(_WRITERS, seconds=seconds)
         return tuple(Writer(name, topic, offset, micros(at)) for name, topic, offset, at in rows)
 
+    async def answer(self, *, seconds: float) -> None:
+        """Return when PostgreSQL answers."""
+        await self._postgres.rows("SELECT 1", seconds=seconds)
+
     async def _spans(self, low: int | None, high: int | None, until: float) -> list[Span]:
         names = [row[0] for row in await self._postgres.rows(_PARTITIONS, seconds=_left(until))]
         first, last = (await self._postgres.rows(_OTHER, seconds=_left(until)))[0]

@@ -145,6 +145,16 @@ class Live:
         (told,) = await self._read(read, seconds)
         return [(feed, [entry_of(cursor, fields) for cursor, fields in each]) for feed, each in told or ()]
 
+    async def answer(self, *, seconds: float) -> None:
+        """Return when Redis answers."""
+
+        async def read(client: asyncio_redis.Redis) -> list[Any]:
+            pipe = client.pipeline(transaction=False)
+            pipe.exists("fraud:position")
+            return await pipe.execute()
+
+        await self._read(read, seconds)
+
     async def close(self) -> None:
         """Close every connection."""
         await self._reads.close()

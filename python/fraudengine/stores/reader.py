@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+from fraudengine.errors import StoreError
 from fraudengine.stores.feed import Feeds
 from fraudengine.stores.history import History
 from fraudengine.stores.live import Live
@@ -40,6 +42,21 @@ class Stores:
         if settings.redis.enabled:
             self.live = Live(lambda: settings.resolved(only=["redis"]).redis.url)
             self.feeds = Feeds(self.live)
+
+    async def outages(self, *, seconds: float) -> dict[str, StoreError]:
+        """Return the stores that are switched on and do not answer in that time, with the reason."""
+        asked = {"postgres": self.history, "redis": self.live}
+        found = {name: store for name, store in asked.items() if store is not None}
+        told = await asyncio.gather(
+            *(store.answer(seconds=seconds) for store in found.values()), return_exceptions=True
+        )
+        outages: dict[str, StoreError] = {}
+        for name, error in zip(found, told, strict=True):
+            if isinstance(error, StoreError):
+                outages[name] = error
+            elif error is not None:
+                raise error
+        return outages
 
     async def close(self) -> None:
         """Close every connection."""
