@@ -21,6 +21,7 @@ from fraudengine.cli import (
     loadtest,
     model,
     replay,
+    scenario,
     score,
     serve,
     status,
@@ -68,7 +69,7 @@ def _root(
 
 
 _MODULES = (
-    *(demo, generate, validate, features, train, compile_command, replay, evaluate, inspect),
+    *(demo, generate, validate, features, train, compile_command, replay, evaluate, inspect, scenario),
     *(up, config, stream, serve, score, loadtest, dashboard, status, model),
 )
 for module in _MODULES:

@@ -86,9 +86,9 @@ class DemoView:
         self._shown.close()
 
 
-def money(minor: int) -> str:
+def money(minor: int, currency: str = "EUR") -> str:
     """Return an amount as people read it."""
-    return f"{minor / 100:,.2f} EUR"
+    return f"{minor // 100:,}.{minor % 100:02} {currency}"
 
 
 class _Lines:

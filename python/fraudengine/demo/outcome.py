@@ -24,10 +24,12 @@ class Outcome:
         How many there were.
     caught, blocked
         Frauds that were reviewed or blocked, and that were blocked.
-    disturbed
-        Genuine transactions that were reviewed or blocked.
-    at_stake_minor, stopped_minor
-        Money of all frauds, and of those caught, in minor units.
+    disturbed, wrongly_blocked
+        Genuine transactions that were reviewed or blocked, and that were blocked.
+    at_stake_minor, stopped_minor, blocked_minor
+        Money of all frauds, of those caught, and of those blocked, in minor units.
+    disturbed_minor, wrongly_blocked_minor
+        Money of `disturbed` and of `wrongly_blocked`.
 
     """
 
@@ -36,8 +38,12 @@ class Outcome:
     caught: int = 0
     blocked: int = 0
     disturbed: int = 0
+    wrongly_blocked: int = 0
     at_stake_minor: int = 0
     stopped_minor: int = 0
+    blocked_minor: int = 0
+    disturbed_minor: int = 0
+    wrongly_blocked_minor: int = 0
 
     @property
     def detection_rate(self) -> float:
@@ -49,6 +55,11 @@ class Outcome:
         """Disturbed genuine transactions over all genuine ones, 0 to 1; NaN without any."""
         genuine = self.transactions - self.frauds
         return self.disturbed / genuine if genuine else float("nan")
+
+    @property
+    def missed_minor(self) -> int:
+        """Money of the frauds that were approved, in minor units."""
+        return self.at_stake_minor - self.stopped_minor
 
     @property
     def stopped_share(self) -> float:
@@ -65,16 +76,20 @@ def outcome(rows: pl.DataFrame) -> Outcome:
         `action` (`approve`, `review`, `block`) and the columns of `TRUTH`.
 
     """
-    fraud = pl.col("is_fraud") == 1
-    flagged = pl.col("action") != "approve"
+    fraud, amount = pl.col("is_fraud") == 1, pl.col("amount_minor")
+    flagged, blocked = pl.col("action") != "approve", pl.col("action") == "block"
     counts = rows.select(
         transactions=pl.len(),
         frauds=fraud.sum(),
         caught=(fraud & flagged).sum(),
-        blocked=(fraud & (pl.col("action") == "block")).sum(),
+        blocked=(fraud & blocked).sum(),
         disturbed=(~fraud & flagged).sum(),
-        at_stake_minor=pl.col("amount_minor").filter(fraud).sum(),
-        stopped_minor=pl.col("amount_minor").filter(fraud & flagged).sum(),
+        wrongly_blocked=(~fraud & blocked).sum(),
+        at_stake_minor=amount.filter(fraud).sum(),
+        stopped_minor=amount.filter(fraud & flagged).sum(),
+        blocked_minor=amount.filter(fraud & blocked).sum(),
+        disturbed_minor=amount.filter(~fraud & flagged).sum(),
+        wrongly_blocked_minor=amount.filter(~fraud & blocked).sum(),
     )
     return Outcome(**counts.row(0, named=True))
 

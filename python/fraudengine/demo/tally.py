@@ -21,7 +21,7 @@ _SLACK: Final = timedelta(hours=1)
 """How far behind the newest event a row that is written now may be: the lateness bound."""
 
 _NEW = """
-SELECT action, count(*), max(decision_offset), max(event_time),
+SELECT action, count(*), sum(amount_minor), max(decision_offset), max(event_time),
        array_agg(transaction_id) FILTER (WHERE transaction_id = ANY(%(frauds)s))
 FROM transactions
 WHERE event_time >= %(since)s AND decision_offset > %(offset)s
@@ -99,22 +99,27 @@ class Tally:
         except psycopg.errors.UndefinedTable:
             # The writer has not made its tables yet.
             return self.outcome
-        for action, count, offset, newest, frauds in rows:
+        for action, count, amount_minor, offset, newest, frauds in rows:
             self._offset = max(self._offset, offset)
             self._since = max(self._since, newest - _SLACK, self._first)
-            self._add(action, count, [self._amounts[name] for name in frauds or ()])
+            self._add(action, count, int(amount_minor), [self._amounts[name] for name in frauds or ()])
         return self.outcome
 
-    def _add(self, action: int, count: int, frauds: list[int]) -> None:
-        so_far, flagged = self.outcome, action > 1
+    def _add(self, action: int, count: int, amount_minor: int, frauds: list[int]) -> None:
+        so_far, flagged, blocked = self.outcome, action > 1, action > 2
+        genuine, genuine_minor = count - len(frauds), amount_minor - sum(frauds)
         self.outcome = Outcome(
             transactions=so_far.transactions + count,
             frauds=so_far.frauds + len(frauds),
             caught=so_far.caught + flagged * len(frauds),
-            blocked=so_far.blocked + (action > 2) * len(frauds),
-            disturbed=so_far.disturbed + flagged * (count - len(frauds)),
+            blocked=so_far.blocked + blocked * len(frauds),
+            disturbed=so_far.disturbed + flagged * genuine,
+            wrongly_blocked=so_far.wrongly_blocked + blocked * genuine,
             at_stake_minor=so_far.at_stake_minor + sum(frauds),
             stopped_minor=so_far.stopped_minor + flagged * sum(frauds),
+            blocked_minor=so_far.blocked_minor + blocked * sum(frauds),
+            disturbed_minor=so_far.disturbed_minor + flagged * genuine_minor,
+            wrongly_blocked_minor=so_far.wrongly_blocked_minor + blocked * genuine_minor,
         )
 
     def decisions(self) -> pl.DataFrame:
