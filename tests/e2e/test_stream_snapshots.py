@@ -79,10 +79,10 @@ def test_a_damaged_snapshot_costs_time_and_nothing_else(
 
 def test_nothing_is_written_at_rest(topics: Topics, bundle: Path, history: pl.DataFrame) -> None:
     with topics.stream(bundle, state__snapshot_interval_seconds=0.1) as stream:
-        for part in (history[:500], history[500:1_000]):
-            topics.send(part)
-            stream.await_decisions(part.height)
-            newest = topics.await_saved(int(stream.status()["delivered"]))
+        for sent in (500, 1_000):
+            topics.send(history[sent - 500 : sent])
+            stream.await_decisions(sent)
+            newest = topics.await_saved(sent)
             # Ten intervals without a new file.
             eventually(partial(_is_older, newest, 1.0), 30, "rest")
         assert stream.stop() == 0
