@@ -18,7 +18,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, PrivateAttr, SecretStr, ValidationError
+from pydantic import BaseModel, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -29,6 +29,7 @@ from pydantic_settings import (
 
 from fraudengine import services
 from fraudengine.errors import ConfigError
+from fraudengine.masking import masked
 from fraudengine.settings import (
     DashboardSettings,
     DeadLetterSettings,
@@ -44,16 +45,12 @@ from fraudengine.settings import (
     ServeSettings,
     StateSettings,
 )
+from fraudengine.settings_alerts import AlertsSettings
 
 __all__ = ["FILE_NAME", "EmbeddedSettings", "Settings", "default_text", "load"]
 
 FILE_NAME = "fraudengine.toml"
 _PREFIX = "FRAUDENGINE_"
-_MASK = "********"
-_SECRET_KEYS = ("hash_key", "viewer_password", "analyst_password")
-_SECRET_PROPERTY = re.compile(r"password|secret|\.pem$|jaas|token|oauthbearer\.config", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"(://[^/@:\s]*:)[^/@\s]+(@)")
-_KEYWORD_PASSWORD = re.compile(r"(password\s*=\s*)('[^']*'|[^&\s]+)", re.IGNORECASE)
 
 Layer = dict[str, dict[str, Any]]
 
@@ -82,6 +79,7 @@ class Settings(BaseSettings):
     log: LogSettings
     serve: ServeSettings
     dashboard: DashboardSettings
+    alerts: AlertsSettings
     embedded: EmbeddedSettings
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -106,7 +104,7 @@ class Settings(BaseSettings):
         """Yield `SECTION.KEY`, its masked value and its origin, in the order of `default.toml`."""
         for name in self._origins:
             section, key = name.split(".")
-            yield name, _masked(key, getattr(getattr(self, section), key)), self._origins[name]
+            yield name, masked(key, getattr(getattr(self, section), key)), self._origins[name]
 
     def embedded_wanted(self) -> tuple[str, ...]:
         """Return the names of the services that have no address of their own and are switched on."""
@@ -151,14 +149,15 @@ class Settings(BaseSettings):
     def native_json(self, stack: services.Stack | None = None) -> str:
         """Return what the native runtime is given: sections, secrets and addresses.
 
-        All sections but `[serve]`, `[dashboard]` and `[embedded]`.
+        All sections but `[serve]`, `[dashboard]`, `[alerts]` and `[embedded]`.
 
         Raises
         ------
         ServiceError
             As `resolved`.
         """
-        told = self.resolved(stack).model_dump(mode="json", exclude={"embedded", "serve", "dashboard"})
+        ours = {"serve", "dashboard", "alerts", "embedded"}
+        told = self.resolved(stack).model_dump(mode="json", exclude=ours)
         told["dead_letter"]["hash_key"] = self.dead_letter.hash_key.get_secret_value()
         return json.dumps(told, allow_nan=False)
 
@@ -302,16 +301,5 @@ def _explained(error: ErrorDetails, merged: Layer, origins: Mapping[str, str]) -
     value = merged.get(section, {}).get(key)
     within = f" ({'.'.join(part for part in inner if part != '[key]')})" if inner else ""
     rule = str(error["msg"]).replace("Input should", "it should").replace("String should", "it should")
-    shown = _masked(key, SecretStr(str(value)) if key in _SECRET_KEYS else value)
+    shown = masked(key, value)
     return f"{name} is {shown!r}{within}, from {origins.get(name, 'nowhere')}: {rule}"
-
-
-def _masked(key: str, value: object) -> object:
-    """Return a value as it may be printed."""
-    if isinstance(value, SecretStr):
-        return _MASK if value.get_secret_value() else ""
-    if key == "url" and isinstance(value, str):
-        return _KEYWORD_PASSWORD.sub(rf"\1{_MASK}", _URL_PASSWORD.sub(rf"\1{_MASK}\2", value))
-    if key == "client" and isinstance(value, dict):
-        return {name: _MASK if _SECRET_PROPERTY.search(name) else each for name, each in value.items()}
-    return str(value) if isinstance(value, Path) else value

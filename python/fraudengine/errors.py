@@ -9,6 +9,7 @@ from __future__ import annotations
 
 __all__ = [
     "AccessDeniedError",
+    "AlertError",
     "BundleError",
     "CompileError",
     "ConfigError",
@@ -91,6 +92,10 @@ class NoAnswerError(ScoringError):
 
 class AccessDeniedError(ScoringError):
     """The scoring service does not know the caller: the token is missing or wrong."""
+
+
+class AlertError(FraudEngineError):
+    """The alert service ended because of something that somebody must mend."""
 
 
 class ConfigError(FraudEngineError):

@@ -15,7 +15,7 @@ HEADER = "transaction_id,event_time,customer_id,amount_minor,merchant_id,channel
 GOOD = "t1,2024-01-01T00:00:00Z,c1,100,m1,ecommerce,0\n"
 COMMANDS = [
     *("demo", "generate", "validate", "features", "train", "compile", "replay", "evaluate", "inspect"),
-    *("up", "down", "config", "score", "loadtest"),
+    *("up", "down", "config", "score", "loadtest", "alerts"),
 ]
 READING = ["validate", "features", "train", "replay", "evaluate"]
 

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from fraudengine import __version__
-from fraudengine.cli import compile as compile_command
 from fraudengine.cli import (
+    alerts,
     config,
     dashboard,
     demo,
@@ -30,6 +30,7 @@ from fraudengine.cli import (
     up,
     validate,
 )
+from fraudengine.cli import compile as compile_command
 from fraudengine.cli.console import errors
 from fraudengine.cli.exit_codes import ExitCode
 from fraudengine.errors import ConfigError, FraudEngineError
@@ -70,7 +71,7 @@ def _root(
 
 _MODULES = (
     *(demo, generate, validate, features, train, compile_command, replay, evaluate, inspect, scenario),
-    *(up, config, stream, serve, score, loadtest, dashboard, status, model),
+    *(up, config, stream, serve, score, loadtest, dashboard, alerts, status, model),
 )
 for module in _MODULES:
     module.register(app)

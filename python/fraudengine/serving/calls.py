@@ -9,21 +9,16 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import json
 import math
-import os
-import queue
 import re
 import secrets
-import threading
 import time
-from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from fraudengine import _native
+from fraudengine.log_lines import STANDARD_ERROR, LineLogger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -36,15 +31,12 @@ REQUEST_ID = "x-request-id"
 """Name of the metadata that carry the id."""
 HANDLERS_MAX = 256
 """Most handlers that are kept with their line around them; some are made for one call only."""
-LINES_WAITING_MAX = 1_000
-"""Most lines that wait to be written."""
 LINES_A_SECOND = 100
 """Most lines about scoring; further ones are counted and told with the next."""
 
 _SANE = re.compile(r"[A-Za-z0-9._:/+=-]{1,64}")
 _QUIET = ("/grpc.", "/inference.")
 _SCORING = "/fraudengine.v1.ScoringService/"
-_LEVELS = ("debug", "info", "warn", "error")
 _CODES: dict[int, str] = {code.value[0]: code.name for code in grpc.StatusCode}
 _MINE = {"INTERNAL", "UNKNOWN", "DATA_LOSS", "UNIMPLEMENTED", "UNAVAILABLE"}
 
@@ -58,8 +50,8 @@ def request_id_of(metadata: Iterable[tuple[str, str | bytes]] | None) -> str | N
     return None
 
 
-class CallLogger:
-    """Writes the lines on a thread of its own: nobody who reads them slowly, or not at all, holds up a call.
+class CallLogger(LineLogger):
+    """Writes the lines.
 
     Parameters
     ----------
@@ -70,48 +62,8 @@ class CallLogger:
 
     """
 
-    def __init__(self, log: LogSettings, descriptor: int = 2) -> None:
-        self._descriptor = descriptor
-        self._level = _LEVELS.index(log.level)
-        self._json = log.format == "json" or (log.format == "auto" and not os.isatty(descriptor))
-        self._lines: queue.Queue[bytes | None] = queue.Queue(LINES_WAITING_MAX)
-        self._dropped = 0
-        self._thread = threading.Thread(target=self._run, name="calls", daemon=True)
-        self._thread.start()
-
-    def told(self, level: str, fields: dict[str, Any]) -> None:
-        """Write a line of these fields soon; drop it, counted, where too many wait."""
-        if _LEVELS.index(level) < self._level:
-            return
-        at = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        if self._dropped:
-            fields = {**fields, "dropped": self._dropped}
-        if self._json:
-            head = {"timestamp": at, "level": level.upper(), "target": "call"}
-            line = json.dumps({**head, **fields})
-        else:
-            pairs = " ".join(f"{name}={value}" for name, value in fields.items())
-            line = f"{at} {level.upper():>5} call: {pairs}"
-        try:
-            self._lines.put_nowait(line.encode() + b"\n")
-            self._dropped = 0
-        except queue.Full:
-            self._dropped += 1
-
-    def close(self) -> None:
-        """Write what waits, for a second at most."""
-        with suppress(queue.Full):
-            self._lines.put_nowait(None)
-            self._thread.join(1.0)
-
-    def _run(self) -> None:
-        while (line := self._lines.get()) is not None:
-            try:
-                while line:
-                    line = line[os.write(self._descriptor, line) :]
-            except OSError:
-                # There is nowhere left to say so.
-                return
+    def __init__(self, log: LogSettings, descriptor: int = STANDARD_ERROR) -> None:
+        super().__init__("call", log, descriptor)
 
 
 class CallLog(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no types

@@ -69,7 +69,7 @@ class StreamProcess:
         self.bundle = self._models.at_start(given)
         self._activate(self.bundle)
         self._native.start()
-        self._server = OperatorServer(self, settings.http.host, settings.http.port)
+        self._server = OperatorServer(self, settings.http)
 
     @property
     def address(self) -> str:
