@@ -93,6 +93,7 @@ class Gate:
             yield attempt
         finally:
             timer.cancel()
+            attempt.close()
 
 
 class Attempt:
@@ -186,6 +187,12 @@ class Attempt:
                 with suppress(OSError):
                     # Not the method of the TLS socket, which another thread may be inside of.
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close its connection, also one that no client has taken over."""
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
 
     def _guarded(self, connection: socket.socket) -> socket.socket:
         with self._lock:
