@@ -1,4 +1,8 @@
-"""`LabelService`: a verdict becomes a label with all that the engine needs, and goes into its topic."""
+"""`LabelService`: a verdict becomes a label with all that the engine needs, and goes where verdicts go.
+
+Label, alert and audit are one thing (`fraudengine.verdicts`), with one exception: who sends the transaction
+along needs no PostgreSQL, so the label is taken without it, and the answer says so.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,19 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from fraudengine.errors import StoreError
 from fraudengine.schema import AMOUNT_MINOR_MAX
 from fraudengine.serving import answers, requests
 from fraudengine.serving.refusals import CallError, InvalidError
-from fraudengine.wire.label_pb2 import Label, LabelSource, Verdict
+from fraudengine.verdicts.deciding import Verdicts
+from fraudengine.verdicts.record import VERDICTS
+from fraudengine.wire.label_pb2 import Label, LabelSource
 from fraudengine.wire.labeling_pb2 import SubmitLabelRequest, SubmitLabelResponse
 
 if TYPE_CHECKING:
-    from fraudengine.serving.label_topic import LabelTopic
     from fraudengine.serving.methods import Methods, Time
     from fraudengine.stores.reader import Stores
+    from fraudengine.verdicts.topic import LabelTopic
     from fraudengine.wire.transaction_pb2 import Transaction
 
 __all__ = ["SERVICE", "LabelService"]
@@ -24,7 +31,7 @@ __all__ = ["SERVICE", "LabelService"]
 SERVICE = "fraudengine.v1.LabelService"
 
 _SAME_TEXTS = ("card_id", "device_id", "merchant_id", "ip_address", "currency")
-_VERDICTS = {Verdict.VERDICT_LEGITIMATE: "legitimate", Verdict.VERDICT_FRAUD: "fraud"}
+_STORE_SHARE = 0.5
 
 
 class LabelService:
@@ -35,7 +42,7 @@ class LabelService:
     stores
         Where a transaction is looked up.
     topic
-        Where labels go.
+        Where labels go without PostgreSQL.
     methods
         Makes handlers.
 
@@ -44,6 +51,7 @@ class LabelService:
     def __init__(self, stores: Stores, topic: LabelTopic, methods: Methods) -> None:
         self._stores = stores
         self._topic = topic
+        self._verdicts = Verdicts(stores, topic)
         self._methods = methods
 
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -62,9 +70,24 @@ class LabelService:
             transaction = await self._found(asked, label.transaction_id, time.seconds)
         _fill(label, transaction)
         _check_known_time(label, given=asked.HasField("known_time_micros"))
-        offset = await self._topic.send(label, max(0.0, until - clock.monotonic()))
-        self._methods.metrics.labels.labels(_VERDICTS[label.is_fraud]).inc()
-        return SubmitLabelResponse(label=label, label_offset=offset)
+        offset, recorded = await self._taken(label, until, needs_store=not asked.HasField("transaction"))
+        self._methods.metrics.labels.labels(VERDICTS[label.is_fraud]).inc()
+        return SubmitLabelResponse(label=label, label_offset=offset, recorded=recorded)
+
+    async def _taken(self, label: Label, until: float, *, needs_store: bool) -> tuple[int, bool]:
+        """Return the offset of the label, and whether alert and audit have it."""
+
+        def left() -> float:
+            return max(0.0, until - clock.monotonic())
+
+        if self._stores.postgres is not None:
+            try:
+                seconds = left() if needs_store else left() * _STORE_SHARE
+                return await self._verdicts.submit(label, seconds=seconds), True
+            except StoreError as error:
+                if needs_store or error.store != "postgres":
+                    raise
+        return await self._topic.send(label, left()), False
 
     async def _found(self, asked: SubmitLabelRequest, name: str, seconds: float) -> Transaction:
         at = requests.optional_time(asked, "event_time_micros")
@@ -82,7 +105,7 @@ class LabelService:
 def _checked(asked: SubmitLabelRequest) -> Label:
     """Return what the request says by itself."""
     name = requests.text(asked.transaction_id, "transaction_id")
-    if asked.verdict not in _VERDICTS:
+    if asked.verdict not in VERDICTS:
         told = "is required and missing" if asked.verdict == 0 else f"is {asked.verdict}, which is no verdict"
         raise InvalidError("verdict", "UNKNOWN" if asked.verdict else "MISSING", f"verdict {told}")
     if asked.source not in LabelSource.values():

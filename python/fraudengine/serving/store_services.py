@@ -9,13 +9,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from fraudengine.serving import labels, monitoring
-from fraudengine.serving.label_topic import LabelTopic
 from fraudengine.serving.labels import LabelService
 from fraudengine.serving.methods import Methods
 from fraudengine.serving.monitoring import MonitoringService
 from fraudengine.serving.topic_ends import TopicEnds
 from fraudengine.serving.watching import Watching
 from fraudengine.stores.reader import Stores
+from fraudengine.verdicts.topic import LabelTopic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,6 +10,16 @@ from __future__ import annotations
 from fraudengine.stores.blocking import BlockingStores
 from fraudengine.stores.feed import Subscription
 from fraudengine.stores.history import Filter, Page
+from fraudengine.stores.quality import FeatureSample, QualityDay, ScoredSample
+from fraudengine.stores.queue_records import (
+    AuditEntry,
+    Group,
+    GroupBy,
+    QueuedAlert,
+    QueueFilter,
+    QueuePage,
+    QueueTotals,
+)
 from fraudengine.stores.reader import Stores
 from fraudengine.stores.records import (
     Alert,
@@ -26,15 +36,25 @@ from fraudengine.stores.records import (
 
 __all__ = [
     "Alert",
+    "AuditEntry",
     "BlockingStores",
     "Counts",
+    "FeatureSample",
     "FeedEntry",
     "Filter",
+    "Group",
+    "GroupBy",
     "KnownLabel",
     "Latency",
     "Page",
     "Profile",
+    "QualityDay",
+    "QueueFilter",
+    "QueuePage",
+    "QueueTotals",
+    "QueuedAlert",
     "Reason",
+    "ScoredSample",
     "Stats",
     "StoredTransaction",
     "Stores",

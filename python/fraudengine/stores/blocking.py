@@ -11,12 +11,25 @@ from fraudengine.stores.live import ALERTS, FEED
 from fraudengine.stores.reader import Stores
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
+    from datetime import date
 
     from fraudengine.config import Settings
     from fraudengine.errors import StoreError
     from fraudengine.stores.history import Filter, History, Page, Place
     from fraudengine.stores.live import Live
+    from fraudengine.stores.quality import FeatureSample, Quality, QualityDay, ScoredSample
+    from fraudengine.stores.queue import AlertQueue
+    from fraudengine.stores.queue_records import (
+        AuditEntry,
+        Group,
+        GroupBy,
+        QueuedAlert,
+        QueueFilter,
+        QueuePage,
+        QueueTotals,
+    )
+    from fraudengine.stores.queue_records import Place as QueuePlace
     from fraudengine.stores.records import (
         Alert,
         FeedEntry,
@@ -105,6 +118,50 @@ class BlockingStores:
         """Return the stores, `postgres` or `redis`, that do not answer in that time, each with the reason."""
         return self._wait(self._stores.outages(seconds=seconds))
 
+    def queue_page(self, wanted: QueueFilter, size: int, after: QueuePlace | None = None) -> QueuePage:
+        """Return up to `size` alerts of the queue behind a place."""
+        return self._wait(self._queue.page(wanted, size, after, seconds=self._seconds))
+
+    def queue_groups(self, by: GroupBy, wanted: QueueFilter, most: int) -> tuple[Group, ...]:
+        """Return the groups of open alerts with the most money at risk."""
+        return self._wait(self._queue.groups(by, wanted, most, seconds=self._seconds))
+
+    def queue_ids(self, by: GroupBy, key: str, wanted: QueueFilter, most: int) -> list[str]:
+        """Return the ids of the alerts of a group, most at risk first."""
+        return self._wait(self._queue.ids_of(by, key, wanted, most, seconds=self._seconds))
+
+    def queue_totals(self) -> QueueTotals:
+        """Return how long the queue is."""
+        return self._wait(self._queue.totals(seconds=self._seconds))
+
+    def queued(self, transaction_ids: Sequence[str]) -> dict[str, QueuedAlert]:
+        """Return alerts by their ids."""
+        return self._wait(self._queue.get(transaction_ids, seconds=self._seconds))
+
+    def audit(self, most: int, transaction_id: str | None = None) -> tuple[AuditEntry, ...]:
+        """Return the newest lines of the audit, newest first."""
+        return self._wait(self._queue.audit(most, transaction_id=transaction_id, seconds=self._seconds))
+
+    def labels_of(self, transaction_ids: Sequence[str]) -> dict[str, KnownLabel]:
+        """Return the newest labels of transactions by their ids."""
+        return self._wait(self._history.labels_of(transaction_ids, seconds=self._seconds))
+
+    def days(self, first: date, last: date) -> tuple[QualityDay, ...]:
+        """Return what became of the decisions of some days."""
+        return self._wait(self._quality.days(first, last, seconds=self._seconds))
+
+    def scored(self, first: date, last: date, rows: int) -> ScoredSample:
+        """Return scores of some days with their outcome: all labelled, a sample of the others."""
+        return self._wait(self._quality.scored(first, last, rows, seconds=self._seconds))
+
+    def feature_sample(self, rows: int) -> FeatureSample:
+        """Return recorded features of the newest decisions."""
+        return self._wait(self._quality.features(rows, seconds=self._seconds))
+
+    def models(self, rows: int) -> tuple[tuple[int | None, int], ...]:
+        """Return the models of the newest decisions, and how many each made."""
+        return self._wait(self._quality.models(rows, seconds=self._seconds))
+
     def close(self) -> None:
         """Close every connection and end the thread."""
         if self._loop.is_closed():
@@ -133,6 +190,22 @@ class BlockingStores:
         if self._stores.live is None:
             raise ConfigError("redis.enabled is false: there are no live figures")
         return self._stores.live
+
+    @property
+    def _queue(self) -> AlertQueue:
+        if self._stores.queue is None:
+            raise ConfigError("postgres.enabled is false: there are no alerts")
+        return self._stores.queue
+
+    @property
+    def _quality(self) -> Quality:
+        if self._stores.quality is None:
+            raise ConfigError("postgres.enabled is false: there is no history")
+        return self._stores.quality
+
+    def run(self, work: Callable[[Stores], Coroutine[object, object, T]]) -> T:
+        """Do something with the stores in their event loop, and wait for it."""
+        return self._wait(work(self._stores))
 
     def _wait(self, read: Coroutine[object, object, T]) -> T:
         return asyncio.run_coroutine_threadsafe(read, self._loop).result()

@@ -19,7 +19,9 @@ from fraudengine.stores.rows import (
     ALERT_COLUMNS,
     FOUND_COLUMNS,
     LISTED_COLUMNS,
+    STATE_COLUMNS,
     alert_of,
+    alert_state,
     found,
     listed,
     micros,
@@ -27,7 +29,7 @@ from fraudengine.stores.rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from fraudengine.stores.postgres import Postgres
@@ -158,13 +160,17 @@ class History:
         rows = await self._postgres.rows(_LABEL, {"id": transaction_id}, seconds=seconds)
         return KnownLabel(rows[0][0], micros(rows[0][1]), rows[0][2]) if rows else None
 
+    async def labels_of(self, transaction_ids: Sequence[str], *, seconds: float) -> dict[str, KnownLabel]:
+        """Return the newest labels of transactions by their ids."""
+        rows = await self._postgres.rows(_LABELS, {"ids": list(transaction_ids)}, seconds=seconds)
+        return {name: KnownLabel(fraud, micros(at), typology) for name, fraud, at, typology in rows}
+
     async def alert(self, transaction_id: str, *, seconds: float) -> Alert | None:
         """Return what analysts did about a transaction; `None`: it was approved."""
         rows = await self._postgres.rows(_ALERT, {"id": transaction_id}, seconds=seconds)
         if not rows:
             return None
-        status, verdict, analyst, note, at = rows[0]
-        return Alert(status, verdict, analyst, note, None if at is None else micros(at))
+        return alert_state(rows[0])
 
     async def writers(self, *, seconds: float) -> tuple[Writer, ...]:
         """Return how far the writers to PostgreSQL are."""
@@ -245,9 +251,10 @@ _ALERTS_OF: LiteralString = (
     "ORDER BY event_time DESC LIMIT %(most)s"
 )
 _LABEL: LiteralString = "SELECT is_fraud, known_time, typology FROM labels WHERE transaction_id = %(id)s"
-_ALERT: LiteralString = (
-    "SELECT status, verdict, analyst, note, status_time FROM alerts WHERE transaction_id = %(id)s"
+_LABELS: LiteralString = (
+    "SELECT transaction_id, is_fraud, known_time, typology FROM labels WHERE transaction_id = ANY(%(ids)s)"
 )
+_ALERT: LiteralString = f"SELECT {STATE_COLUMNS} FROM alerts WHERE transaction_id = %(id)s"
 _WRITERS: LiteralString = "SELECT sink, topic, next_offset, updated_at FROM sink_progress ORDER BY sink"
 _PARTITIONS: LiteralString = (
     "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "

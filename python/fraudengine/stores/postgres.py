@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL that only read: few, made when wanted, mended by themselves.
+"""Connections to PostgreSQL: few, made when wanted, mended by themselves. Only those of `written` write.
 
 A query that nobody waits for any more is cancelled in the server. Every plan is made for its own values, so
 that days outside the asked range are never opened.
@@ -7,7 +7,7 @@ that days outside the asked range are never opened.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -16,7 +16,7 @@ from fraudengine.errors import ServiceError, StoreError, StoreTimeoutError
 from fraudengine.stores.limits import Reads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
 __all__ = ["Postgres"]
 
@@ -40,8 +40,13 @@ _NOT_READABLE = (
     errors.UndefinedTable,
     errors.UndefinedColumn,
     errors.InsufficientPrivilege,
+    # A standby, or a role that may only read.
+    errors.ReadOnlySqlTransaction,
 )
+# What an analyst was told is on the disk, whatever the database does for the writer of the stream.
+_WRITING = "SET TRANSACTION READ WRITE; SET LOCAL synchronous_commit = on"
 
+T = TypeVar("T")
 Rows = list[tuple[Any, ...]]
 
 
@@ -78,6 +83,23 @@ class Postgres:
         """
         return await self._reads.within(seconds, self._rows(query, values))
 
+    async def written(
+        self, work: Callable[[psycopg.AsyncConnection[tuple[Any, ...]]], Awaitable[T]], *, seconds: float
+    ) -> T:
+        """Do some work inside one database transaction that may write; return what it returns.
+
+        All of it is there afterwards, or none: any error rolls it back, the end of the time too.
+
+        Raises
+        ------
+        StoreTimeoutError
+            It was not done in that time; what was being committed just then may be there.
+        StoreError
+            The server does not answer, refuses, or has not been written to yet.
+
+        """
+        return await self._reads.within(seconds, self._written(work))
+
     async def close(self) -> None:
         """Close every connection."""
         await self._reads.close()
@@ -101,6 +123,24 @@ class Postgres:
                     # again.
                     if not (used and connection.closed):
                         raise StoreError(_STORE, _one_line(error)) from error
+
+    async def _written(self, work: Callable[[psycopg.AsyncConnection[tuple[Any, ...]]], Awaitable[T]]) -> T:
+        async with self._room:
+            try:
+                # A new connection: whether a kept one is still alive is only known by what it loses.
+                connection = await self._connect()
+                try:
+                    async with connection.transaction():
+                        await connection.execute(_WRITING)
+                        return await work(connection)
+                finally:
+                    await connection.close()
+            except errors.QueryCanceled as error:
+                raise StoreTimeoutError(_STORE, "the change took too long") from error
+            except ServiceError as error:
+                raise StoreError(_STORE, str(error)) from error
+            except _NOT_READABLE as error:
+                raise StoreError(_STORE, _one_line(error)) from error
 
     async def _ask(
         self,

@@ -6,10 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from fraudengine.errors import StoreError
+from fraudengine.money import Worth
 from fraudengine.stores.feed import Feeds
 from fraudengine.stores.history import History
 from fraudengine.stores.live import Live
 from fraudengine.stores.postgres import Postgres
+from fraudengine.stores.quality import Quality
+from fraudengine.stores.queue import AlertQueue
 
 if TYPE_CHECKING:
     from fraudengine.config import Settings
@@ -35,10 +38,17 @@ class Stores:
         """Redis; `None`: `redis.enabled` is false."""
         self.feeds: Feeds | None = None
         """The live feeds of Redis; `None`: `redis.enabled` is false."""
-        self._postgres: Postgres | None = None
+        self.queue: AlertQueue | None = None
+        """The analysts' queue; `None`: `postgres.enabled` is false."""
+        self.quality: Quality | None = None
+        """How good the decisions were; `None`: `postgres.enabled` is false."""
+        self.postgres: Postgres | None = None
+        """The connections; `None`: `postgres.enabled` is false."""
         if settings.postgres.enabled:
-            self._postgres = Postgres(lambda: settings.resolved(only=["postgres"]).postgres.url)
-            self.history = History(self._postgres)
+            self.postgres = Postgres(lambda: settings.resolved(only=["postgres"]).postgres.url)
+            self.history = History(self.postgres)
+            self.queue = AlertQueue(self.postgres, Worth.of(settings.engine))
+            self.quality = Quality(self.postgres)
         if settings.redis.enabled:
             self.live = Live(lambda: settings.resolved(only=["redis"]).redis.url)
             self.feeds = Feeds(self.live)
@@ -64,5 +74,5 @@ class Stores:
             await self.feeds.close()
         if self.live is not None:
             await self.live.close()
-        if self._postgres is not None:
-            await self._postgres.close()
+        if self.postgres is not None:
+            await self.postgres.close()

@@ -96,6 +96,7 @@ class Alert:
     analyst: str | None
     note: str | None
     status_time_micros: int | None
+    snoozed_until_micros: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

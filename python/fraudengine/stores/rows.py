@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fraudengine import _native
 from fraudengine.schema import CHANNELS
-from fraudengine.stores.records import ACTIONS, Reason, StoredTransaction
+from fraudengine.stores.records import ACTIONS, Alert, Reason, StoredTransaction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,10 @@ __all__ = [
     "ALERT_COLUMNS",
     "FOUND_COLUMNS",
     "LISTED_COLUMNS",
+    "STATE_COLUMNS",
     "alert_of",
+    "alert_state",
+    "catalogue",
     "found",
     "listed",
     "micros",
@@ -35,6 +38,9 @@ ALERT_COLUMNS = (
     "decision_offset"
 )
 """Columns that `alerts` and `transactions` share."""
+
+STATE_COLUMNS = "status, verdict, analyst, note, status_time, snoozed_until"
+"""What analysts did about an alert."""
 
 LISTED_COLUMNS = (
     ALERT_COLUMNS + ", latitude, longitude, latency_micros, source_partition, source_offset, model"
@@ -58,6 +64,19 @@ def moment(time_micros: int) -> datetime:
 def alert_of(row: Sequence[Any]) -> StoredTransaction:
     """Return what `ALERT_COLUMNS` hold."""
     return StoredTransaction(**_shared(row))
+
+
+def alert_state(row: Sequence[Any]) -> Alert:
+    """Return what `STATE_COLUMNS` hold."""
+    status, verdict, analyst, note, at, until = row
+    return Alert(
+        status,
+        verdict,
+        analyst,
+        note,
+        None if at is None else micros(at),
+        None if until is None else micros(until),
+    )
 
 
 def listed(row: Sequence[Any]) -> StoredTransaction:
@@ -114,14 +133,15 @@ def _more(row: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def _features(catalogue: int | None, values: Sequence[float] | None) -> dict[str, float | None] | None:
-    names, ours = _catalogue()
-    if values is None or catalogue is None or catalogue % 2**64 != ours or len(values) != len(names):
+def _features(theirs: int | None, values: Sequence[float] | None) -> dict[str, float | None] | None:
+    names, ours = catalogue()
+    if values is None or theirs is None or theirs % 2**64 != ours or len(values) != len(names):
         return None
     return {name: value if math.isfinite(value) else None for name, value in zip(names, values, strict=True)}
 
 
 @cache
-def _catalogue() -> tuple[tuple[str, ...], int]:
+def catalogue() -> tuple[tuple[str, ...], int]:
+    """Return the names of the features in their order, and the first 8 bytes of the catalogue's hash."""
     names = tuple(name for name, *_ in _native.catalogue_features())
     return names, int(_native.catalogue_hash()[:16], 16)

@@ -28,7 +28,7 @@ from fraudengine.wire import label_pb2 as fraudengine_dot_v1_dot_label__pb2
 from fraudengine.wire import transaction_pb2 as fraudengine_dot_v1_dot_transaction__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66raudengine/v1/labeling.proto\x12\x0e\x66raudengine.v1\x1a\x1a\x66raudengine/v1/label.proto\x1a fraudengine/v1/transaction.proto\"\xe3\x02\n\x12SubmitLabelRequest\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12(\n\x07verdict\x18\x02 \x01(\x0e\x32\x17.fraudengine.v1.Verdict\x12+\n\x06source\x18\x03 \x01(\x0e\x32\x1b.fraudengine.v1.LabelSource\x12\x12\n\x05\x61\x63tor\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08typology\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x1e\n\x11known_time_micros\x18\x06 \x01(\x03H\x02\x88\x01\x01\x12\x1e\n\x11\x65vent_time_micros\x18\x07 \x01(\x03H\x03\x88\x01\x01\x12\x30\n\x0btransaction\x18\x08 \x01(\x0b\x32\x1b.fraudengine.v1.TransactionB\x08\n\x06_actorB\x0b\n\t_typologyB\x14\n\x12_known_time_microsB\x14\n\x12_event_time_micros\"Q\n\x13SubmitLabelResponse\x12$\n\x05label\x18\x01 \x01(\x0b\x32\x15.fraudengine.v1.Label\x12\x14\n\x0clabel_offset\x18\x02 \x01(\x03\x32\x66\n\x0cLabelService\x12V\n\x0bSubmitLabel\x12\".fraudengine.v1.SubmitLabelRequest\x1a#.fraudengine.v1.SubmitLabelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66raudengine/v1/labeling.proto\x12\x0e\x66raudengine.v1\x1a\x1a\x66raudengine/v1/label.proto\x1a fraudengine/v1/transaction.proto\"\xe3\x02\n\x12SubmitLabelRequest\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12(\n\x07verdict\x18\x02 \x01(\x0e\x32\x17.fraudengine.v1.Verdict\x12+\n\x06source\x18\x03 \x01(\x0e\x32\x1b.fraudengine.v1.LabelSource\x12\x12\n\x05\x61\x63tor\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08typology\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x1e\n\x11known_time_micros\x18\x06 \x01(\x03H\x02\x88\x01\x01\x12\x1e\n\x11\x65vent_time_micros\x18\x07 \x01(\x03H\x03\x88\x01\x01\x12\x30\n\x0btransaction\x18\x08 \x01(\x0b\x32\x1b.fraudengine.v1.TransactionB\x08\n\x06_actorB\x0b\n\t_typologyB\x14\n\x12_known_time_microsB\x14\n\x12_event_time_micros\"c\n\x13SubmitLabelResponse\x12$\n\x05label\x18\x01 \x01(\x0b\x32\x15.fraudengine.v1.Label\x12\x14\n\x0clabel_offset\x18\x02 \x01(\x03\x12\x10\n\x08recorded\x18\x03 \x01(\x08\x32\x66\n\x0cLabelService\x12V\n\x0bSubmitLabel\x12\".fraudengine.v1.SubmitLabelRequest\x1a#.fraudengine.v1.SubmitLabelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +38,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBMITLABELREQUEST']._serialized_start=112
   _globals['_SUBMITLABELREQUEST']._serialized_end=467
   _globals['_SUBMITLABELRESPONSE']._serialized_start=469
-  _globals['_SUBMITLABELRESPONSE']._serialized_end=550
-  _globals['_LABELSERVICE']._serialized_start=552
-  _globals['_LABELSERVICE']._serialized_end=654
+  _globals['_SUBMITLABELRESPONSE']._serialized_end=568
+  _globals['_LABELSERVICE']._serialized_start=570
+  _globals['_LABELSERVICE']._serialized_end=672
 # @@protoc_insertion_point(module_scope)

@@ -30,9 +30,11 @@ class SubmitLabelRequest(_message.Message):
     def __init__(self, transaction_id: _Optional[str] = ..., verdict: _Optional[_Union[_label_pb2.Verdict, str]] = ..., source: _Optional[_Union[_label_pb2.LabelSource, str]] = ..., actor: _Optional[str] = ..., typology: _Optional[str] = ..., known_time_micros: _Optional[int] = ..., event_time_micros: _Optional[int] = ..., transaction: _Optional[_Union[_transaction_pb2.Transaction, _Mapping]] = ...) -> None: ...
 
 class SubmitLabelResponse(_message.Message):
-    __slots__ = ("label", "label_offset")
+    __slots__ = ("label", "label_offset", "recorded")
     LABEL_FIELD_NUMBER: _ClassVar[int]
     LABEL_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    RECORDED_FIELD_NUMBER: _ClassVar[int]
     label: _label_pb2.Label
     label_offset: int
-    def __init__(self, label: _Optional[_Union[_label_pb2.Label, _Mapping]] = ..., label_offset: _Optional[int] = ...) -> None: ...
+    recorded: bool
+    def __init__(self, label: _Optional[_Union[_label_pb2.Label, _Mapping]] = ..., label_offset: _Optional[int] = ..., recorded: bool = ...) -> None: ...

@@ -28,10 +28,11 @@ impl Migration {
 }
 
 /// All of them, in order.
-pub const MIGRATIONS: [Migration; 3] = [
+pub const MIGRATIONS: [Migration; 4] = [
     Migration { version: 1, name: "tables", sql: include_str!("../../migrations/0001_tables.sql") },
     Migration { version: 2, name: "names", sql: include_str!("../../migrations/0002_names.sql") },
     Migration { version: 3, name: "typology", sql: include_str!("../../migrations/0003_typology.sql") },
+    Migration { version: 4, name: "verdicts", sql: include_str!("../../migrations/0004_verdicts.sql") },
 ];
 
 /// Any number will do, as long as every version of the program takes the same.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaException, Producer
 
 from fraudengine.errors import ServiceError, StoreError, StoreTimeoutError
+from fraudengine.verdicts.record import source_name
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message
@@ -127,4 +128,9 @@ def label_json(label: Label) -> bytes:
     for name in ("card_id", "device_id", "merchant_id", "ip_address", "currency", "typology"):
         if label.HasField(name):
             told[name] = getattr(label, name)
+    # For people who read the topic; the engine steps over what it does not know.
+    if label.HasField("actor"):
+        told["actor"] = label.actor
+    if label.source:
+        told["source"] = source_name(label)
     return json.dumps(told).encode()
