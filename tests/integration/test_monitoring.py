@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import polars as pl
+import psycopg
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 from live_service import LiveService, ask, invalid_field, live_service, refused
@@ -23,6 +24,7 @@ from stream_process import eventually
 from fraudengine import _native, services
 from fraudengine.training import BoosterOptions, ForestOptions
 from fraudengine.wire.label_pb2 import LabelSource, Verdict
+from fraudengine.wire.monitoring_pb2 import AlertStatus
 
 DAYS, ROWS = 30, 1_800
 CARD = "4111 1111 1111 1111"
@@ -300,6 +302,22 @@ def test_a_label_by_id_is_filled_in_and_shown(live: LiveService, decided: list[A
     eventually(lambda: verdict() == Verdict.VERDICT_LEGITIMATE, 10, "the corrected label")
 
 
+def test_a_label_closes_the_alert_and_is_audited(live: LiveService, decided: list[Any]) -> None:
+    flagged = next(record.transaction.transaction_id for record in decided if record.action > 1)
+    fields: dict[str, Any] = {"transaction_id": flagged, "source": LabelSource.LABEL_SOURCE_CHARGEBACK}
+    told = ask(live.channel, _LABEL, verdict=Verdict.VERDICT_FRAUD, **fields)
+    again = ask(live.channel, _LABEL, verdict=Verdict.VERDICT_FRAUD, **fields)
+    assert (told.recorded, again.recorded) == (True, True)
+    assert again.label_offset > told.label_offset
+    alert = ask(live.channel, _GET, transaction_id=flagged).transaction.alert
+    closed = AlertStatus.ALERT_STATUS_CLOSED
+    assert (alert.status, alert.verdict, alert.analyst) == (closed, Verdict.VERDICT_FRAUD, "chargeback")
+    with psycopg.connect(str(live.settings["postgres.url"])) as connection:
+        query = "SELECT actor, from_state, to_state, label_offset FROM audit WHERE transaction_id = %s"
+        lines = connection.execute(query, (flagged,)).fetchall()
+    assert lines == [("chargeback", "open", "fraud", told.label_offset)]
+
+
 def test_a_label_changes_features_within_two_seconds(live: LiveService, history: pl.DataFrame) -> None:
     merchant = "m-labelled"
 
@@ -339,6 +357,7 @@ def test_a_label_with_its_transaction_needs_no_store(bundle: Path, fresh: Fresh,
         assert invalid_field(refused(channel, _LABEL, **fields)) == ("transaction", "MISSING")
         told = ask(channel, _LABEL, transaction=_TX, **fields)
         assert (told.label.transaction_id, told.label.customer_id) == ("elsewhere", "c1")
+        assert not told.recorded
         for method in (_GET, _LIST):
             told_id: dict[str, Any] = {"transaction_id": "t"} if method == _GET else {}
             error = refused(channel, method, **told_id)

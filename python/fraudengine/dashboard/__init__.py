@@ -15,8 +15,8 @@ made of panels, which refresh by themselves and say in place what they cannot sh
 from __future__ import annotations
 
 from fraudengine.dashboard.access import Role, User
-from fraudengine.dashboard.context import settings, stores
+from fraudengine.dashboard.context import settings, stores, verdicts
 from fraudengine.dashboard.login import user
 from fraudengine.dashboard.panels import guarded, panel
 
-__all__ = ["Role", "User", "guarded", "panel", "settings", "stores", "user"]
+__all__ = ["Role", "User", "guarded", "panel", "settings", "stores", "user", "verdicts"]

@@ -12,19 +12,23 @@ from typing import TYPE_CHECKING
 from fraudengine.config import load
 from fraudengine.dashboard.access import Gate
 from fraudengine.stores import BlockingStores
+from fraudengine.verdicts import BlockingVerdicts
 
 if TYPE_CHECKING:
     from fraudengine.config import Settings
 
-__all__ = ["close", "configure", "gate", "settings", "stores"]
+__all__ = ["close", "configure", "gate", "settings", "stores", "verdicts"]
 
 READ_SECONDS = 4.0
 """Longest time that one read of a store takes."""
+VERDICT_SECONDS = 10.0
+"""Longest time that a verdict takes."""
 
 _lock = threading.Lock()
 _settings: Settings | None = None
 _gate: Gate | None = None
 _stores: BlockingStores | None = None
+_verdicts: BlockingVerdicts | None = None
 
 
 def configure(wanted: Settings) -> None:
@@ -64,10 +68,23 @@ def stores() -> BlockingStores:
         return _stores
 
 
+def verdicts() -> BlockingVerdicts:
+    """Return what takes verdicts; safe to use from every session. Kafka is connected by the first one."""
+    global _verdicts
+    told, read = settings(), stores()
+    with _lock:
+        if _verdicts is None:
+            _verdicts = BlockingVerdicts(told, read, seconds=VERDICT_SECONDS)
+        return _verdicts
+
+
 def close() -> None:
     """Close the connections; they are made anew when somebody reads."""
-    global _stores
+    global _stores, _verdicts
     with _lock:
         before, _stores = _stores, None
+        taken, _verdicts = _verdicts, None
+    if taken is not None:
+        taken.close()
     if before is not None:
         before.close()

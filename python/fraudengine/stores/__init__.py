@@ -19,6 +19,7 @@ from fraudengine.stores.queue_records import (
     QueueFilter,
     QueuePage,
     QueueTotals,
+    State,
 )
 from fraudengine.stores.reader import Stores
 from fraudengine.stores.records import (
@@ -55,6 +56,7 @@ __all__ = [
     "QueuedAlert",
     "Reason",
     "ScoredSample",
+    "State",
     "Stats",
     "StoredTransaction",
     "Stores",

@@ -17,6 +17,7 @@ __all__ = [
     "QueuePage",
     "QueueTotals",
     "QueuedAlert",
+    "State",
 ]
 
 State = Literal["open", "snoozed", "closed"]

@@ -15,7 +15,15 @@ import numpy.typing as npt
 
 from fraudengine.training.metrics import Curve, curve
 
-__all__ = ["Interval", "by_customer", "by_day", "population_stability"]
+__all__ = [
+    "Interval",
+    "bin_edges",
+    "bin_shares",
+    "by_customer",
+    "by_day",
+    "population_stability",
+    "stability",
+]
 
 
 @dataclass(frozen=True)
@@ -124,18 +132,36 @@ def population_stability(expected: npt.ArrayLike, actual: npt.ArrayLike, bins: i
     """
     before = np.asarray(expected, dtype=np.float64).ravel()
     after = np.asarray(actual, dtype=np.float64).ravel()
-    if not before.size or not after.size:
+    edges = bin_edges(before, bins)
+    return stability(bin_shares(edges, before), bin_shares(edges, after), before.size, after.size)
+
+
+def bin_edges(values: npt.ArrayLike, bins: int = 10) -> npt.NDArray[np.float64]:
+    """Return the inner edges of quantile bins of the values that are there, ascending, each once."""
+    sample = np.asarray(values, dtype=np.float64).ravel()
+    present = sample[~np.isnan(sample)]
+    if not present.size:
+        return np.empty(0)
+    edges: npt.NDArray[np.float64] = np.unique(np.quantile(present, np.linspace(0, 1, bins + 1)[1:-1]))
+    return edges
+
+
+def bin_shares(edges: npt.NDArray[np.float64], values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the share of the values in each bin, an edge belonging to the bin above it; last: the missing.
+
+    All are 0 when there are no values.
+    """
+    sample = np.asarray(values, dtype=np.float64).ravel()
+    missing = np.isnan(sample)
+    counts = np.bincount(np.searchsorted(edges, sample[~missing], side="right"), minlength=edges.size + 1)
+    return np.append(counts, missing.sum()) / max(1, sample.size)
+
+
+def stability(
+    before: npt.NDArray[np.float64], after: npt.NDArray[np.float64], rows_before: int, rows_after: int
+) -> float:
+    """Return the population stability index of two lists of `bin_shares`, counted on so many rows."""
+    if not rows_before or not rows_after:
         return float("nan")
-    present = before[~np.isnan(before)]
-    edges = (
-        np.unique(np.quantile(present, np.linspace(0, 1, bins + 1)[1:-1])) if present.size else np.array([])
-    )
-
-    def shares(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        missing = np.isnan(values)
-        counts = np.bincount(np.searchsorted(edges, values[~missing], side="right"), minlength=edges.size + 1)
-        filled: npt.NDArray[np.float64] = np.maximum(np.append(counts, missing.sum()), 0.5)
-        return filled / values.size
-
-    p, q = shares(before), shares(after)
+    p, q = np.maximum(before, 0.5 / rows_before), np.maximum(after, 0.5 / rows_after)
     return float(np.sum((q - p) * np.log(q / p)))

@@ -21,7 +21,7 @@ from fraudengine import features
 from fraudengine.bundle import Bundle, write_bundle
 from fraudengine.engine import Flag
 from fraudengine.errors import BundleError
-from fraudengine.training import artifacts, models, policy, report, split
+from fraudengine.training import artifacts, models, policy, reference, report, split
 from fraudengine.training.golden import golden_rows
 from fraudengine.training.measure import Scored, measure
 from fraudengine.training.options import Progress, TrainOptions, silent
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainResult", "train"]
 
+DAY_MICROS = 86_400_000_000
 _LIBRARIES = ("numpy", "polars", "scikit-learn", "treelite", "xgboost-cpu")
 
 
@@ -112,6 +113,8 @@ def train(
         **artifacts.model_files(final.forest, final.booster),
         "policy.json": policy.as_json(decided),
         "golden.parquet": golden,
+        reference.DRIFT_FILE: reference.drift_json(matrix.values[rows], matrix.names),
+        **_held_out_file(labelled, fraud, windows, decided, held_out),
         **report.render(content, measured),
     }
     progress("bundle", 0, 1)
@@ -136,6 +139,30 @@ def _decide_policy(
     scored = first.score(matrix.values[held_out])
     amounts = history["amount_minor"].to_numpy()[held_out]
     return policy.choose(scored[1], fraud[held_out], amounts, options), scored
+
+
+def _held_out_file(
+    history: pl.DataFrame,
+    fraud: npt.NDArray[np.int8],
+    windows: split.Split,
+    decided: policy.Policy,
+    held_out: Scored | None,
+) -> dict[str, bytes]:
+    """Return the scores of the validation window, which the first round had not seen; none without labels."""
+    if held_out is None:
+        return {}
+    rows = windows.validation
+    part = history[rows]
+    times = part["event_time"].cast(pl.Datetime("us", "UTC")).to_physical().to_numpy()
+    return {
+        reference.HELD_OUT_FILE: reference.held_out_parquet(
+            decided.score(*held_out),
+            fraud[rows],
+            part["amount_minor"].to_numpy(),
+            part["currency"] if "currency" in part.columns else None,
+            max(1.0, float(times.max() - times.min())) / DAY_MICROS,
+        )
+    }
 
 
 def _content(

@@ -1,0 +1,99 @@
+"""One alert as an analyst sees it: what, how much, why, and what was done about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from fraudengine.dashboard.context import settings, stores
+from fraudengine.dashboard.judging import VERDICT_NAMES
+from fraudengine.dashboard.text import ACTIONS, instant, money, zone
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fraudengine.stores import AuditEntry, QueuedAlert, Reason
+
+__all__ = ["COLOURS", "audit_rows", "reasons", "show", "state_of"]
+
+COLOURS = {"approve": "#0072B2", "review": "#E69F00", "block": "#CC4C02"}
+"""Of the actions: told apart with any colour vision, on light and on dark (after Okabe and Ito)."""
+
+_TRAIL = 20
+
+
+def show(alert: QueuedAlert) -> None:
+    """Show one alert with its reasons and its trail."""
+    told = alert.transaction
+    reference = settings().engine.reference_currency
+    st.markdown(f"#### {money(told.amount_minor, told.currency, reference)} · {ACTIONS[told.action]}")
+    score = "no score" if told.score is None else f"score **{told.score:.3f}**"
+    at_risk = money(round(alert.at_risk_minor), told.currency, reference)
+    st.markdown(f"{score} · **{at_risk}** at risk · {state_of(alert)}")
+    st.caption(f"`{told.transaction_id}` · {instant(told.event_time_micros, zone())}")
+    facts = {
+        "Customer": f"[{told.customer_id}](./customer?customer={told.customer_id})",
+        "Merchant": told.merchant_id,
+        "Device": told.device_id,
+        "Country": told.country,
+        "Channel": told.channel and told.channel.replace("_", " "),
+        "IP address": told.ip_address,
+    }
+    left, right = st.columns(2)
+    for number, (name, value) in enumerate(facts.items()):
+        (left, right)[number % 2].markdown(f"{name}  \n**{value or '-'}**")
+    if told.reasons:
+        reasons(told.reasons)
+    trail = stores().audit(_TRAIL, told.transaction_id)
+    if trail:
+        st.caption("What was done about it")
+        st.dataframe(audit_rows(trail, ids=False), hide_index=True)
+
+
+def state_of(alert: QueuedAlert) -> str:
+    """Return what was done about an alert in a few words."""
+    state = alert.state
+    if state.verdict is not None:
+        return f"{VERDICT_NAMES[state.verdict]}, by {state.analyst or 'somebody'}"
+    if state.snoozed_until_micros is not None:
+        return f"snoozed until {instant(state.snoozed_until_micros, zone())}"
+    return "open"
+
+
+def reasons(told: Sequence[Reason]) -> None:
+    """Show how much each reason raised the score, as bars."""
+    rows = pd.DataFrame(
+        {
+            "feature": [each.feature.replace("_", " ") for each in told],
+            "contribution": [each.contribution for each in told],
+            "value": ["missing" if each.value is None else f"{each.value:,.4g}" for each in told],
+        }
+    )
+    bars = alt.Chart(rows).encode(
+        x=alt.X("contribution:Q", title="raises the score by (log-odds)"),
+        y=alt.Y("feature:N", sort=None, title=None, axis=alt.Axis(labelLimit=220)),
+        tooltip=["feature", "value", "contribution"],
+    )
+    text = bars.mark_text(align="left", dx=4).encode(text="value:N")
+    st.altair_chart(
+        (bars.mark_bar(color=COLOURS["block"]) + text).properties(height=alt.Step(26)), width="stretch"
+    )
+
+
+def audit_rows(trail: Sequence[AuditEntry], *, ids: bool = True) -> list[dict[str, object]]:
+    """Return lines of the audit as rows of a table."""
+    return [
+        {
+            "when": instant(each.done_time_micros, zone()),
+            "who": each.actor,
+            "what": each.what,
+            **({"transaction": each.transaction_id} if ids else {}),
+            "from": VERDICT_NAMES.get(each.from_state, each.from_state),
+            "to": VERDICT_NAMES.get(each.to_state, each.to_state),
+            "note": each.note,
+        }
+        for each in trail
+    ]
