@@ -17,6 +17,7 @@ from fraudengine.cli import (
     evaluate,
     features,
     generate,
+    health,
     inspect,
     loadtest,
     model,
@@ -71,7 +72,7 @@ def _root(
 
 _MODULES = (
     *(demo, generate, validate, features, train, compile_command, replay, evaluate, inspect, scenario),
-    *(up, config, stream, serve, score, loadtest, dashboard, alerts, status, model),
+    *(up, config, stream, serve, score, loadtest, dashboard, alerts, status, health, model),
 )
 for module in _MODULES:
     module.register(app)

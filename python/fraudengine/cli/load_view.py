@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from fraudengine.cli.console import errors, notify, print_json
+from fraudengine.cli.signals import terminated_like_interrupted
 from fraudengine.datasets.load import LoadReport, LoadTarget, days_needed, start_load
 from fraudengine.datasets.synthetic import SyntheticConfig
 from fraudengine.errors import ConfigError, ServiceError
@@ -56,7 +57,7 @@ def _line(report: LoadReport, tps: float) -> str:
 
 
 def send(config: SyntheticConfig, target: LoadTarget, *, days: int | None, as_json: bool) -> None:
-    """Send a history and show how it goes, until it is sent or Ctrl-C; then flush and report.
+    """Send a history and show how it goes, until it is sent, Ctrl-C or SIGTERM; then flush and report.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ def send(config: SyntheticConfig, target: LoadTarget, *, days: int | None, as_js
     config = replace(config, days=days or days_needed(config, target))
     load = start_load(config, target)
     live = Live(console=errors(), auto_refresh=False, transient=True)
-    with nullcontext() if as_json else live:
+    with terminated_like_interrupted(), nullcontext() if as_json else live:
         done = False
         while not done:
             try:
