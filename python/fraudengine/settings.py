@@ -202,6 +202,8 @@ class DashboardSettings(_Section):
     tls_key: Path
     stream: Annotated[str, Field(pattern=r"^(https?://[^/\s]+)?$")]
     refresh_seconds: Annotated[float, Field(ge=0.5, le=60, allow_inf_nan=False)]
+    bundle: Path
+    matured_days: Annotated[int, Field(ge=0, le=365)]
 
 
 class EmbeddedSettings(_Section):

@@ -185,7 +185,7 @@ def test_quality_joins_labels_with_scores(fresh: Fresh) -> None:
         assert (second.alerts, second.false_alerts, second.frauds, second.caught) == (10, 1, 2, 2)
         assert (second.amount_minor, second.caught_minor) == (1_000, 1_000)
         sample = stores.scored(DAY, date(2024, 3, 2), 10_000)
-        assert (sample.rows_all, sample.share, sample.frauds_cut) == (210, 1.0, False)
+        assert (sample.rows_all, sample.share, sample.frauds_all, sample.days) == (210, 1.0, 3, 2.0)
         assert sorted(sample.score[sample.is_fraud].tolist()) == pytest.approx([0.1, 0.9, 0.9])
         assert sample.weight.sum() == 210
         drift = stores.feature_sample(1_000)

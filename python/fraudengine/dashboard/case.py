@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COLOURS", "audit_rows", "reasons", "show", "state_of"]
 
-COLOURS = {"approve": "#0072B2", "review": "#E69F00", "block": "#CC4C02"}
+COLOURS = {"approve": "#2E86C8", "review": "#E69F00", "block": "#D1495B"}
 """Of the actions: told apart with any colour vision, on light and on dark (after Okabe and Ito)."""
 
 _TRAIL = 20

@@ -75,8 +75,10 @@ class ScoredSample:
         Transactions of these days, estimated where a sample was taken.
     share
         Share of the genuine ones that was read, 0 to 1.
-    frauds_cut
-        Whether there are more labelled frauds than `FRAUDS_MAX`.
+    frauds_all
+        Labelled frauds of these days; more than are here when there are more than `FRAUDS_MAX`.
+    days
+        Length of the part of these days that has transactions, above 0.
 
     """
 
@@ -87,7 +89,8 @@ class ScoredSample:
     weight: npt.NDArray[np.float64]
     rows_all: int
     share: float
-    frauds_cut: bool
+    frauds_all: int
+    days: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +139,14 @@ class Quality:
     async def scored(self, first: date, last: date, rows: int, *, seconds: float) -> ScoredSample:
         """Return about so many genuine transactions of some days, and the labelled frauds."""
         until = time.monotonic() + seconds
-        values = _range(first, last) | {"most": FRAUDS_MAX + 1}
+        values = _range(first, last) | {"most": FRAUDS_MAX}
+        begun, labelled = (await self._postgres.rows(_EXTENT, values, seconds=_left(until)))[0]
         frauds = await self._postgres.rows(_FRAUDS, values, seconds=_left(until))
         estimate, percent = await self._percent(values, rows, until)
         values |= {"percent": percent, "most": 4 * rows}
         genuine = await self._postgres.rows(_GENUINE, values, seconds=_left(until))
-        every = [*frauds[:FRAUDS_MAX], *genuine]
+        every = [*frauds, *genuine]
+        frauds_all = max(len(frauds), labelled if len(frauds) == FRAUDS_MAX else 0)
         share = percent / 100
         fraud = np.arange(len(every)) < len(every) - len(genuine)
         return ScoredSample(
@@ -149,10 +154,11 @@ class Quality:
             is_fraud=fraud,
             amount_minor=np.array([row[1] for row in every], dtype=np.int64),
             currency=np.array([row[2] for row in every], dtype=np.str_),
-            weight=np.where(fraud, 1.0, 1 / share),
+            weight=np.where(fraud, frauds_all / max(1, len(frauds)), 1 / share),
             rows_all=len(every) if percent == _ALL else estimate,
             share=share,
-            frauds_cut=len(frauds) > FRAUDS_MAX,
+            frauds_all=frauds_all,
+            days=_length(values, begun),
         )
 
     async def features(self, rows: int, *, seconds: float) -> FeatureSample:
@@ -200,6 +206,14 @@ def _range(first: date, last: date) -> dict[str, object]:
     return {"low": start, "high": end}
 
 
+def _length(values: dict[str, object], begun: datetime | None) -> float:
+    """Return how many days there are from the first transaction to the end of the range."""
+    low, high = values["low"], values["high"]
+    assert isinstance(low, datetime)
+    assert isinstance(high, datetime)
+    return max(1.0, (high - max(low, begun or low)) / timedelta(days=1))
+
+
 def _left(until: float) -> float:
     return max(0.0, until - time.monotonic())
 
@@ -217,6 +231,11 @@ _DAYS: LiteralString = (
     "SELECT day, code, coalesce(alerts, 0), coalesce(false_alerts, 0), coalesce(frauds, 0), "
     "coalesce(caught, 0), coalesce(amount, 0), coalesce(amount_caught, 0) "
     "FROM flagged FULL JOIN known USING (day, code) ORDER BY 1, 2"
+)
+_EXTENT: LiteralString = (
+    "SELECT (SELECT min(event_time) FROM transactions "
+    "WHERE event_time >= %(low)s AND event_time < %(high)s), "
+    "(SELECT count(*) FROM labels WHERE is_fraud AND event_time >= %(low)s AND event_time < %(high)s)"
 )
 _FRAUDS: LiteralString = (
     "SELECT t.score, t.amount_minor, coalesce(t.currency, '') FROM ("
