@@ -159,7 +159,7 @@ class AlertsSettings(_Section):
     failed_max: Annotated[int, Field(ge=1, le=1_000_000)]
     senders: Annotated[int, Field(ge=1, le=32)]
     timeout_seconds: Annotated[float, Field(ge=0.1, le=60, allow_inf_nan=False)]
-    retry_seconds_max: Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)]
+    retry_seconds_max: Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)]
     hosts: tuple[Host, ...]
     private_hosts: tuple[Host, ...]
     ca_file: Path

@@ -18,7 +18,7 @@ from fraudengine.streaming.client import OperatorClient
 
 __all__ = ["AlertsUnderTest"]
 
-_COMMAND = [sys.executable, "-c", "from fraudengine.cli import main; main()", "alerts", "--json"]
+_COMMAND = [sys.executable, "-c", "from fraudengine.cli import main; main()", "alerts"]
 
 
 class AlertsUnderTest:
@@ -39,9 +39,10 @@ class AlertsUnderTest:
         self._out = folder / "alerts.out"
         given = {"http.port": 0, "log.format": "json", **settings}
         options = [part for name, value in given.items() for part in ("--set", f"{name}={_text(value)}")]
+        self._options, self._folder = options, folder
         with self.log.open("ab") as log, self._out.open("wb") as out:
             self.process = subprocess.Popen(
-                [*_COMMAND, *options], stdout=out, stderr=log, cwd=folder, start_new_session=True
+                [*_COMMAND, "--json", *options], stdout=out, stderr=log, cwd=folder, start_new_session=True
             )
 
     @property
@@ -72,6 +73,18 @@ class AlertsUnderTest:
             if name == line:
                 return float(value)
         return 0.0
+
+    def run(self, *command: str) -> str:
+        """Run a subcommand with the same settings beside it; return what it prints."""
+        done = subprocess.run(
+            [*_COMMAND, *command, *self._options],
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        return done.stdout
 
     def await_read(self, next_offset: int, seconds: float = 60) -> None:
         """Wait until everything before an offset is taken in."""

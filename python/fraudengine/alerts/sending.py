@@ -7,6 +7,7 @@ one that fails is left alone for longer and longer, so that it holds the others 
 
 from __future__ import annotations
 
+import math
 import random
 import sqlite3
 import threading
@@ -142,7 +143,8 @@ class Senders:
                     if waiting is not None:
                         lane.busy, lane.served = True, now
                         return lane, waiting
-                self._changed.wait(_IDLE_SECONDS)
+                soon = min((lane.ready for lane in self._lanes if now < lane.ready), default=math.inf)
+                self._changed.wait(min(_IDLE_SECONDS, soon - now))
         return None
 
     def _settle(self, lane: Lane, waiting: Waiting, outcome: Outcome) -> None:
@@ -183,7 +185,7 @@ class Senders:
     def _tell(self, lane: Lane, waiting: Waiting, outcome: Outcome) -> None:
         message = waiting.message
         told = {
-            "target": lane.name,
+            "to": lane.name,
             "id": message.id,
             "number": message.number,
             "alerts": message.rollup.alerts,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fraudengine.cli.console import notify, print_json, print_table, progress
-from fraudengine.cli.demo_view import money
 
 if TYPE_CHECKING:
     from fraudengine.demo import Outcome
@@ -130,6 +129,9 @@ def _kind_figures(each: Outcome) -> dict[str, object]:
 
 def _print(result: ScenarioResult) -> None:
     whole, currency = result.whole, result.plan.money.currency
+
+    # Imported late: it brings the libraries of training, which every other command would wait for.
+    from fraudengine.cli.demo_view import money
 
     def told(minor: int) -> str:
         return money(minor, currency)
