@@ -18,6 +18,7 @@ PAGES = [
     st.Page("views/live.py", title="Live", icon=":material/monitoring:", url_path="live", default=True),
     st.Page("views/feed.py", title="Feed", icon=":material/list_alt:", url_path="feed"),
     st.Page("views/alerts.py", title="Alerts", icon=":material/notifications_active:", url_path="alerts"),
+    st.Page("views/customer.py", title="Customer risk", icon=":material/person_search:", url_path="customer"),
     st.Page("views/model.py", title="Model", icon=":material/model_training:", url_path="model"),
 ]
 known = login.recognised() is not None

@@ -57,6 +57,11 @@ class Worth:
             return None
         return float(self.rates[currency] * 10.0 ** (minor_digits(self.reference) - minor_digits(currency)))
 
+    @property
+    def minor_of_major(self) -> int:
+        """Minor units of one major unit of the reference currency."""
+        return int(10 ** minor_digits(self.reference))
+
     def name(self, currency: str | None) -> str:
         """Return the code of a currency; none was sent: the reference."""
         return currency or self.reference
