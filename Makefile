@@ -21,11 +21,41 @@ SHELL := /bin/sh
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: build ## Train on a history, then decide the following days live: Kafka, PostgreSQL, Redis, no containers
+demo: build ## Everything on this machine: services, model, stream, scoring service, alerts, dashboard, traffic
 	$(BIN)/fraudengine demo
+
+# The parts of the demonstration one by one, each until Ctrl-C; they find one another through `make infra`.
+MODEL ?= demo/bundle
+TPS ?= 200
+
+.PHONY: infra
+infra: build ## Kafka, PostgreSQL, Redis
+	$(BIN)/fraudengine up
+
+.PHONY: stream
+stream: build ## Decide the transactions of Kafka with MODEL (demo/bundle, which `make demo` leaves)
+	$(BIN)/fraudengine stream $(MODEL)
+
+.PHONY: serve
+serve: build ## Score over gRPC, in front of the stream
+	$(BIN)/fraudengine serve --stream $(MODEL) --set http.port=0
+
+.PHONY: dashboard
+dashboard: build ## What the stream decides, in a browser
+	$(BIN)/fraudengine dashboard
+
+.PHONY: generator
+generator: build ## Synthetic traffic behind the days of the demo: a month at full speed, then TPS a second
+	broker=$$($(BIN)/python -c '$(BROKER)') && $(BIN)/fraudengine generate --broker "$$broker" --skip-days 100 --warm-days 30 --tps $(TPS)
+BROKER := from fraudengine import config; print(config.load().resolved(only=["kafka"]).kafka.brokers)
+
+.PHONY: perf
+perf: build ## How fast it is here: the whole job in memory, then from Kafka to the decision (minutes)
+	$(BIN)/python benchmarks/pipeline.py --rounds 1
+	$(BIN)/python benchmarks/stream.py latency --seconds 10
 
 .PHONY: test
 test: build ## Everything that must be green before a merge

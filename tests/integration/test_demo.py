@@ -23,10 +23,16 @@ from redis import Redis
 from fraudengine import config, services
 from fraudengine.cli import main
 from fraudengine.cli.exit_codes import ExitCode
-from fraudengine.services.processes import wait_until
+from fraudengine.demo.folder import taken
+from fraudengine.demo.parts import Parts, free_port
+from fraudengine.errors import ServiceError
+from fraudengine.health import unhealthy
+from fraudengine.services.processes import Process, stop, wait_until
+from fraudengine.streaming.client import OperatorClient
 
 MAIN = "from fraudengine.cli import main; main()"
 SMALL = ("--customers", "300", "--days", "30", "--fraud-rate", "0.04")
+FREE_PORTS = ("--dashboard-port", "0", "--grpc-port", "0")
 CUT = datetime(2025, 1, 17, tzinfo=UTC)
 """Of 30 days the last 14 are decided."""
 DEADLINE_SECONDS = 600.0
@@ -52,10 +58,10 @@ def live() -> Iterator[Run]:
         # As root, Postgres runs as another user, who must be able to enter.
         Path(folder).chmod(0o711)
         out = Path(folder) / "demo"
-        command = [sys.executable, "-c", MAIN, "demo", *SMALL, "--tps", "700", "--json", "--out", str(out)]
+        command = [sys.executable, "-c", MAIN, "demo", *SMALL, *FREE_PORTS, "--tps", "700", "--json"]
         try:
             done = subprocess.run(
-                command,
+                [*command, "--out", str(out)],
                 capture_output=True,
                 text=True,
                 timeout=DEADLINE_SECONDS,
@@ -128,7 +134,7 @@ def test_the_services_were_stopped_and_their_data_is_found_again(live: Run) -> N
 
 
 def test_an_interrupted_one_that_replaces_another_leaves_nothing_running(live: Run) -> None:
-    command = [sys.executable, "-c", MAIN, "demo", *SMALL, "--out", str(live.out)]
+    command = [sys.executable, "-c", MAIN, "demo", *SMALL, *FREE_PORTS, "--out", str(live.out)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
     assert process.stderr is not None
     for line in process.stderr:
@@ -143,6 +149,81 @@ def test_an_interrupted_one_that_replaces_another_leaves_nothing_running(live: R
     assert process.returncode == ExitCode.INTERRUPTED, said
     assert wait_until(lambda: not any(each.process.alive() for each in found.services.values()), 30)
     assert services.running(live.out / "services") is None
+
+
+def test_it_stays_with_everything_up_until_interrupted(live: Run) -> None:
+    # The environment of whoever starts it changes nothing.
+    strange = {**ENVIRONMENT, "FRAUDENGINE_POSTGRES__URL": "postgresql://nowhere/x"}
+    command = [sys.executable, "-c", MAIN, "demo", *SMALL, *FREE_PORTS, "--tps", "700", "--stay", "--json"]
+    with subprocess.Popen(
+        [*command, "--out", str(live.out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=strange,
+    ) as process:
+        try:
+            told = json_of(process)
+            parts = [Process(**each) for each in json.loads((live.out / "parts.json").read_text())]
+            running = services.running(live.out / "services")
+            assert running is not None
+            everything = [*parts, *(each.process for each in running.services.values())]
+            assert (len(parts), all(each.alive() for each in everything)) == (3, True)
+            addresses = told["addresses"]
+            assert unhealthy(addresses["dashboard"], 10.0) == ""
+            assert unhealthy(f"grpc://{addresses['serve']}", 10.0) == ""
+            assert wait_until(lambda: any((live.out / "inbox").glob("*.eml")), 30.0)
+            # Days that were not part of what was counted, so more than was counted.
+            known = told["counts"]["sent"]
+            status = OperatorClient(addresses["stream"]).status
+            assert wait_until(lambda: status()["decisions"] > known + 100, 60.0)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=DEADLINE_SECONDS)
+        finally:
+            process.kill()
+    assert process.returncode == ExitCode.OK, said
+    assert wait_until(lambda: not any(each.alive() for each in everything), 30)
+    assert not (live.out / "parts.json").exists()
+
+
+def json_of(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Return the JSON document that a process that goes on has printed."""
+    assert process.stdout is not None
+    text = ""
+    while not text.endswith("\n}\n"):
+        line = process.stdout.readline()
+        assert line, process.communicate(timeout=DEADLINE_SECONDS)[1]
+        text += line
+    told: dict[str, Any] = json.loads(text)
+    return told
+
+
+def test_a_part_that_does_not_start_is_named_with_its_log(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text("")
+    with (
+        pytest.raises(ServiceError, match=r"serve has ended: error: .*; its log: .*serve\.log"),
+        Parts(tmp_path, settings) as parts,
+    ):
+        parts.start("serve", ["missing-model"], address="", health="grpc://127.0.0.1:1")
+    assert not (tmp_path / "parts.json").exists()
+
+
+def test_parts_of_a_killed_demonstration_are_stopped_by_the_next(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text("")
+    parts, port = Parts(tmp_path, settings), free_port(0, 0)
+    health = f"http://127.0.0.1:{port}/_stcore/health"
+    parts.start("dashboard", ["--port", str(port)], address="", health=health)
+    process = parts.running[0].process
+    try:
+        assert process.alive()
+        with taken(tmp_path):
+            assert not process.alive()
+    finally:
+        stop(process, signal.SIGKILL, deadline_seconds=10)
+    with pytest.raises(ServiceError, match="dashboard has ended"):
+        parts.check()
 
 
 def test_without_the_programs_it_says_which_and_what_works_without(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from fraudengine.cli.signals import interruptible_once
 from fraudengine.errors import StreamError
 
 if TYPE_CHECKING:
-    from fraudengine.demo import DemoOptions
+    from fraudengine.demo import DemoOptions, LiveResult, Steady
 
 __all__ = ["register"]
 
@@ -33,19 +34,36 @@ def demo(
     replay: Annotated[
         bool, typer.Option("--replay", help="Decide from the file, without Kafka, PostgreSQL and Redis.")
     ] = False,
+    stay: Annotated[
+        bool | None,
+        typer.Option(
+            "--stay/--no-stay",
+            help="Go on with traffic after the tables, until Ctrl-C; default: only in a terminal.",
+        ),
+    ] = None,
+    dashboard_port: Annotated[
+        int | None, typer.Option(help="0: a free one; default: 8501 if it is free.")
+    ] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="0: a free one; default: 50051 if it is free.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Generate a history, train on it, compile the ensemble, and decide the following days as they happen.
 
-    Kafka, PostgreSQL and Redis run on this machine for as long as it takes, without containers; the days the
+    Kafka, PostgreSQL and Redis run on this machine for as long as it takes, without containers; beside them
+    the dashboard, the scoring service over gRPC, and alerts, whose messages go to a folder. The days that the
     model learned from go through as fast as possible, so that every window is full, the last 14 at a steady
-    rate. A second run replaces what the first has left in the folder.
+    rate. Then come tables, and in a terminal traffic goes on until Ctrl-C. A second run replaces what the
+    first has left in the folder.
 
     [bold]Examples[/bold]
 
     fraudengine demo
 
     fraudengine demo --customers 50000 --threads 2 --tps 5000 --out larger
+
+    fraudengine demo --no-stay --json
 
     fraudengine demo --replay
     """
@@ -55,7 +73,8 @@ def demo(
     if replay:
         _replayed(out, options, as_json=as_json)
     else:
-        _live(out, options, tps, as_json=as_json)
+        goes_on = stay if stay is not None else sys.stdout.isatty() and not as_json
+        _live(out, options, tps, (dashboard_port, grpc_port), goes_on=goes_on, as_json=as_json)
 
 
 def register(app: typer.Typer) -> None:
@@ -75,16 +94,46 @@ def _replayed(out: Path, options: DemoOptions, *, as_json: bool) -> None:
         demo_report.print_replayed(result)
 
 
-def _live(out: Path, options: DemoOptions, tps: float | None, *, as_json: bool) -> None:
+def _live(
+    out: Path,
+    options: DemoOptions,
+    tps: float | None,
+    ports: tuple[int | None, int | None],
+    *,
+    goes_on: bool,
+    as_json: bool,
+) -> None:
     from fraudengine.cli import demo_report
     from fraudengine.cli.demo_view import DemoView
     from fraudengine.demo import run_live
+    from fraudengine.demo.steady import TPS
+
+    def told(result: LiveResult) -> None:
+        if as_json:
+            print_json(demo_report.summary(result))
+        else:
+            demo_report.print_live(result)
+        if not result.counts.sound:
+            raise StreamError(f"the counts do not agree: {result.counts}")
+
+    def going_on(result: LiveResult, steady: Steady) -> None:
+        told(result)
+        demo_report.print_running(result)
+        steady.run(view.watch_steady, tps=tps or TPS)
 
     with interruptible_once(), DemoView(quiet=as_json) as view:
-        result = run_live(out, options, tps=tps, progress=view.progress, tell=view.tell, watch=view.watch)
-    if as_json:
-        print_json(demo_report.summary(result))
-    else:
-        demo_report.print_live(result)
-    if not result.counts.sound:
-        raise StreamError(f"the counts do not agree: {result.counts}")
+        result = run_live(
+            out,
+            options,
+            tps=tps,
+            dashboard_port=ports[0],
+            grpc_port=ports[1],
+            stay=going_on if goes_on else None,
+            progress=view.progress,
+            tell=view.tell,
+            watch=view.watch,
+        )
+    if not goes_on:
+        told(result)
+    if not as_json:
+        demo_report.print_further(result)

@@ -6,13 +6,15 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+import typer
+
 from fraudengine.cli.console import notify, print_table
 from fraudengine.cli.demo_view import money
 
 if TYPE_CHECKING:
     from fraudengine.demo import LiveResult, Outcome, ReplayedResult
 
-__all__ = ["print_live", "print_replayed", "summary"]
+__all__ = ["print_further", "print_live", "print_replayed", "print_running", "summary"]
 
 Rows = list[tuple[str, str]]
 
@@ -46,6 +48,8 @@ def summary(result: LiveResult | ReplayedResult) -> dict[str, object]:
         "settings": str(result.settings),
         "postgres_url": result.postgres_url,
         "redis_url": result.redis_url,
+        "addresses": result.addresses,
+        "messages": result.messages,
     }
 
 
@@ -83,14 +87,20 @@ def print_live(result: LiveResult) -> None:
             ("counted in Redis", f"{counts.redis:,}"),
             ("labels sent, and rows of them", f"{counts.labels_sent:,}, {stored.labels:,}"),
             ("refused records", f"{counts.dead_letters:,}"),
+            ("messages about alerts in the inbox", f"{result.messages:,}"),
             ("lost / doubled, by id", f"{stored.lost:,} / {stored.doubled:,}"),
         ],
     )
     _print_paths(result)
+
+
+def print_further(result: LiveResult) -> None:
+    """Print what can be done when everything is stopped."""
     notify(
         [
             "everything is stopped, all data is kept; to look further:",
             f"  fraudengine up --detach --config {result.settings}",
+            f"  fraudengine dashboard --config {result.settings}",
             f"  psql {result.postgres_url} -c 'SELECT * FROM alerts_named ORDER BY score DESC LIMIT 9'",
             f"  redis-cli -u {result.redis_url} HGETALL fraud:counters",
             f"  fraudengine stream --config {result.settings}   # goes on where it stopped",
@@ -98,6 +108,13 @@ def print_live(result: LiveResult) -> None:
             f"  fraudengine down --config {result.settings}",
         ]
     )
+
+
+def print_running(result: LiveResult) -> None:
+    """Print where everything is reached that still runs; plain lines, because addresses are copied."""
+    for name, address in result.addresses.items():
+        typer.echo(f"{name:<9} {address}")
+    notify(["traffic goes on; running until Ctrl-C"])
 
 
 def _answers(result: LiveResult | ReplayedResult) -> Rows:

@@ -19,7 +19,7 @@ from fraudengine.cli.console import Report, errors, notify, progress
 from fraudengine.demo.watching import Stage
 
 if TYPE_CHECKING:
-    from fraudengine.demo import Figures, Outcome
+    from fraudengine.demo import Figures, Outcome, SteadyFigures
 
 __all__ = ["DemoView", "line", "money", "rows"]
 
@@ -47,6 +47,7 @@ class DemoView:
         self._shown = ExitStack()
         self._report: Report | None = None
         self._screen: Callable[[Figures], None] | None = None
+        self._steady: Live | None = None
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Show how far the making of the model is."""
@@ -57,7 +58,7 @@ class DemoView:
     def tell(self, text: str) -> None:
         """Show a line; what was live before stays as it stands."""
         self._shown.close()
-        self._report = self._screen = None
+        self._report = self._screen = self._steady = None
         if not self._quiet:
             notify([text])
 
@@ -66,6 +67,21 @@ class DemoView:
         if self._screen is None:
             self._screen = self._opened()
         self._screen(figures)
+
+    def watch_steady(self, figures: SteadyFigures) -> None:
+        """Show how traffic goes on; outside a terminal nothing, it may go on for days."""
+        if self._quiet or not errors().is_terminal:
+            return
+        if self._steady is None:
+            self._steady = self._shown.enter_context(Live(console=errors(), auto_refresh=False))
+        parts = [
+            f"{figures.sent:,} sent since",
+            f"{figures.per_second:,.0f}/s decided",
+            f"{figures.waiting:,} waiting",
+            f"{figures.messages:,} messages in the inbox",
+            "Ctrl-C stops everything",
+        ]
+        self._steady.update(Text("   ".join(parts), overflow="ellipsis"), refresh=True)
 
     def _opened(self) -> Callable[[Figures], None]:
         if self._quiet:

@@ -11,6 +11,7 @@ from fraudengine.demo.live import LiveResult, run_live
 from fraudengine.demo.outcome import Outcome
 from fraudengine.demo.prepare import DemoOptions
 from fraudengine.demo.replayed import ReplayedResult, run_replay
+from fraudengine.demo.steady import Steady, SteadyFigures
 from fraudengine.demo.watching import Figures, Stage
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "Outcome",
     "ReplayedResult",
     "Stage",
+    "Steady",
+    "SteadyFigures",
     "run_live",
     "run_replay",
 ]

@@ -13,15 +13,19 @@ from typing import Final
 
 from fraudengine import config, services
 from fraudengine.config import Settings
+from fraudengine.demo import parts
 from fraudengine.errors import ConfigError
 
-__all__ = ["SERVICES", "SETTINGS", "settings_of", "taken"]
+__all__ = ["INBOX", "SERVICES", "SETTINGS", "settings_of", "taken"]
 
 SERVICES: Final = "services"
 """Name of the folder that the embedded services use."""
 SETTINGS: Final = config.FILE_NAME
 """Name of the file with which other commands find services and state of the demonstration."""
+INBOX: Final = "inbox"
+"""Name of the folder that messages about alerts are written to."""
 _STATE: Final = "state"
+_ALERTS: Final = "alerts"
 _MARK: Final = ".demo.lock"
 
 
@@ -35,7 +39,7 @@ def taken(out: Path) -> Iterator[None]:
         Another demonstration runs in it, or folders that would be replaced are not those of a demonstration.
 
     """
-    owned = [out / SERVICES, out / _STATE]
+    owned = [out / name for name in (SERVICES, _STATE, _ALERTS, INBOX)]
     mark = out / _MARK
     if not mark.exists() and (strange := [path for path in owned if path.exists()]):
         raise ConfigError(f"{strange[0]} would be replaced but is not of a demonstration: give another --out")
@@ -46,6 +50,7 @@ def taken(out: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise ConfigError(f"another demonstration runs in {out}: give another --out") from error
+        parts.stop_left(out)
         services.down(out / SERVICES)
         for path in owned:
             if path.exists():
@@ -68,6 +73,7 @@ def settings_of(out: Path, *, threads: int) -> Settings:
         "[kafka]\npartitions = 1",
         f"[engine]\nthreads = {threads}",
         f"[state]\nfolder = {json.dumps(str(out / _STATE))}",
+        f"[alerts]\nstate_folder = {json.dumps(str(out / _ALERTS))}",
         f"[embedded]\nfolder = {json.dumps(str(out / SERVICES))}",
     ]
     file = out / SETTINGS
@@ -79,6 +85,7 @@ def settings_of(out: Path, *, threads: int) -> Settings:
         "kafka.start": "earliest",
         "engine.threads": threads,
         "state.folder": out / _STATE,
+        "alerts.state_folder": out / _ALERTS,
         "postgres.enabled": True,
         "postgres.url": "",
         "postgres.retention_days": 0,

@@ -106,6 +106,10 @@ class Follower:
         Of the history.
     watch
         Called about twice a second.
+    warmed
+        Called once, after the warm-up and before the live part.
+    check
+        Called as often as `watch`; raises when something else that is needed has ended.
 
     """
 
@@ -119,6 +123,8 @@ class Follower:
         amounts: tuple[int, int],
         days: int,
         watch: Callable[[Figures], None],
+        warmed: Callable[[], None] = lambda: None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._load = load
         self._stream = stream
@@ -127,6 +133,8 @@ class Follower:
         self._amounts = amounts
         self._days = days
         self._watch = watch
+        self._warmed = warmed
+        self._check = check
         self._base_actions = (0, 0, 0)
         self._base_latency: dict[float, int] = {}
         self._seen: deque[tuple[float, int]] = deque()
@@ -144,6 +152,7 @@ class Follower:
 
         """
         self._until(Stage.WARMING, lambda told: self._load.report().phase == "holding" and self._all_in(told))
+        self._warmed()
         told = self._stream.status()
         self._base_actions = _actions(told)
         self._base_latency = _latency(self._stream.metrics())
@@ -158,6 +167,7 @@ class Follower:
             report = self._load.report()
             if report.failed:
                 raise ServiceError(f"{report.failed:,} records were not delivered to kafka: {report.error}")
+            self._check()
             self._refuse_standstill(told, report)
             done = over(told)
             self._watch(self._figures(stage, told, report))
