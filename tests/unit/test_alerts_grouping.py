@@ -50,7 +50,8 @@ def test_a_roll_up_is_the_sum_however_it_was_cut(alerts: list[Alert], data: st.D
     assert whole.amounts == money
     assert whole.score_max == max((each.score for each in alerts if each.score is not None), default=None)
     assert whole.reasons == Counter(name for each in alerts for name in each.reasons)
-    assert whole.newest == [each.transaction_id for each in reversed(alerts)][:NEWEST_MAX]
+    newest = [each.transaction_id for each in whole.newest]
+    assert newest == [each.transaction_id for each in reversed(alerts)][:NEWEST_MAX]
     cut = data.draw(st.integers(0, len(alerts)))
     halves = [summed(part) for part in (alerts[:cut], alerts[cut:]) if part]
     joined = Rollup.from_json(halves[0].to_json())

@@ -54,7 +54,9 @@ def test_a_message_says_what_happened() -> None:
         "payments from 2025-11-28 12:00:00 UTC to 2025-11-28 12:01:01 UTC",
         "highest score: 0.7500",
         "reasons: merchant_fraud_rate_30d (3)",
-        "newest transactions: t2, t61, t0",
+        "newest: t2, review, KWD 0.001 by c0 at m0",
+        "newest: t61, block, JPY 500 by c0 at m0",
+        "newest: t0, block, EUR 1,234,567.89 by c0 at m0",
         "message 2 of this group, 7 alerts before it",
         "route all, message id i1",
     ]

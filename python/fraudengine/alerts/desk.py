@@ -49,8 +49,7 @@ def figures(outbox: Outbox, now_ms: int) -> Figures:
         (groups,) = db.execute("SELECT count(*) FROM groups").fetchone()
         (snoozes,) = db.execute("SELECT count(*) FROM snoozes WHERE until_ms > ?", (now_ms,)).fetchone()
         rows = db.execute(
-            "SELECT target, state, count(*), min(json_extract(message, '$.made_ms')) FROM messages "
-            "GROUP BY target, state"
+            "SELECT target, state, count(*), min(made_ms) FROM messages GROUP BY target, state"
         ).fetchall()
     by_state = {
         state: {target: count for target, its, count, _ in rows if its == state}

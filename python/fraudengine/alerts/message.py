@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
 from fraudengine import _native
-from fraudengine.alerts.rollup import Rollup
+from fraudengine.alerts.rollup import Payment, Rollup
 from fraudengine.alerts.routing import OTHERS
 from fraudengine.datasets.amounts import minor_digits
 
@@ -107,7 +107,7 @@ class Message:
                 f"{plain(name)} ({count:,})" for name, count in rollup.reasons.most_common(_REASONS_SHOWN)
             ]
             lines.append(f"reasons: {', '.join(shown)}")
-        lines.append(f"newest transactions: {', '.join(plain(each) for each in rollup.newest)}")
+        lines += [f"newest: {_payment(each)}" for each in rollup.newest]
         if self.number > 1:
             lines.append(f"message {self.number} of this group, {self.alerts_before:,} alerts before it")
         lines.append(f"route {self.route}, message id {self.id}")
@@ -131,7 +131,13 @@ class Message:
             "last_event_time_micros": rollup.last_micros,
             "score_max": rollup.score_max,
             "reasons": {plain(name): count for name, count in rollup.reasons.most_common()},
-            "newest_transactions": [plain(each) for each in rollup.newest],
+            "newest": [
+                {
+                    key: plain(value) if isinstance(value, str) else value
+                    for key, value in asdict(each).items()
+                }
+                for each in rollup.newest
+            ],
             "made_ms": self.made_ms,
             "title": self.title,
             "text": self.text,
@@ -143,6 +149,12 @@ class Message:
 
     def _by_action(self) -> str:
         return ", ".join(f"{action} {count:,}" for action, count in sorted(self.rollup.counts.items()))
+
+
+def _payment(each: Payment) -> str:
+    at = f" at {plain(each.merchant_id)}" if each.merchant_id else ""
+    money = f"{each.currency} {_amount(each.currency, each.amount_minor)}"
+    return f"{plain(each.transaction_id)}, {each.action}, {money} by {plain(each.customer_id)}{at}"
 
 
 def _money(sums: dict[str, int]) -> str:

@@ -48,7 +48,7 @@ __all__ = ["FILE_NAME", "Outbox"]
 FILE_NAME = "alerts.sqlite3"
 _VERSION = 1
 _BUSY_SECONDS = 10.0
-_LOOKED_AT_ONCE = 1_000
+_LOOKED_AT_ONCE = 100
 
 
 class Outbox:

@@ -8,17 +8,30 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from fraudengine.alerts.records import Alert
 
-__all__ = ["NEWEST_MAX", "REASONS_MAX", "Rollup"]
+__all__ = ["NEWEST_MAX", "REASONS_MAX", "Payment", "Rollup"]
 
 NEWEST_MAX = 5
-"""Newest transaction ids that are kept."""
+"""Newest payments that are kept."""
 REASONS_MAX = 256
 """Most features counted; the engine's catalogue has fewer. Beyond it the rarest is forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """What a message says of one payment."""
+
+    transaction_id: str
+    customer_id: str
+    merchant_id: str | None
+    amount_minor: int
+    currency: str
+    action: str
+    score: float | None
 
 
 @dataclass(slots=True)
@@ -41,7 +54,7 @@ class Rollup:
     reasons
         Alerts by feature that raised their score.
     newest
-        Ids of the newest transactions in the order of the topic, the newest first.
+        The newest payments in the order of the topic, the newest first.
     first_offset
         Where the first alert is in the topic.
 
@@ -54,7 +67,7 @@ class Rollup:
     last_micros: int
     score_max: float | None
     reasons: Counter[str]
-    newest: list[str] = field(default_factory=list)
+    newest: list[Payment] = field(default_factory=list)
     first_offset: int = 0
 
     @classmethod
@@ -68,7 +81,17 @@ class Rollup:
             last_micros=alert.event_time_micros,
             score_max=alert.score,
             reasons=Counter(alert.reasons),
-            newest=[alert.transaction_id],
+            newest=[
+                Payment(
+                    transaction_id=alert.transaction_id,
+                    customer_id=alert.customer,
+                    merchant_id=alert.merchant,
+                    amount_minor=alert.amount_minor,
+                    currency=alert.currency,
+                    action=alert.action,
+                    score=alert.score,
+                )
+            ],
             first_offset=alert.offset,
         )
 
@@ -92,6 +115,7 @@ class Rollup:
     def to_json(self) -> str:
         """Return it as text."""
         told = {name: getattr(self, name) for name in self.__slots__}
+        told["newest"] = [asdict(each) for each in self.newest]
         return json.dumps(told, allow_nan=False, separators=(",", ":"))
 
     @classmethod
@@ -99,5 +123,6 @@ class Rollup:
         """Return what `to_json` was made of."""
         told: dict[str, Any] = json.loads(text)
         told["counts"], told["reasons"] = Counter(told["counts"]), Counter(told["reasons"])
+        told["newest"] = [Payment(**each) for each in told["newest"]]
         told["amounts"] = {action: Counter(sums) for action, sums in told["amounts"].items()}
         return cls(**told)

@@ -41,7 +41,7 @@ CREATE INDEX groups_due ON groups (target, due_ms) WHERE sending IS NULL;
 CREATE INDEX groups_subject ON groups (subject);
 CREATE TABLE messages (
     id TEXT PRIMARY KEY, target TEXT NOT NULL, message TEXT NOT NULL, state TEXT NOT NULL,
-    attempts INTEGER NOT NULL, at_ms INTEGER NOT NULL, error TEXT);
+    made_ms INTEGER NOT NULL, attempts INTEGER NOT NULL, at_ms INTEGER NOT NULL, error TEXT);
 CREATE INDEX messages_at ON messages (target, state, at_ms);
 CREATE TABLE snoozes (
     subject TEXT PRIMARY KEY, until_ms INTEGER NOT NULL, analyst TEXT NOT NULL, set_ms INTEGER NOT NULL);
@@ -117,9 +117,9 @@ def next_of(db: sqlite3.Connection, key: Key, now_ms: int) -> Waiting | None:
     )
     keep(db, key, after)
     db.execute(
-        "INSERT INTO messages (id, target, message, state, attempts, at_ms) "
-        "VALUES (?, ?, ?, 'waiting', 0, ?)",
-        (name, target, message.to_json(), now_ms),
+        "INSERT INTO messages (id, target, message, state, made_ms, attempts, at_ms) "
+        "VALUES (?, ?, ?, 'waiting', ?, 0, ?)",
+        (name, target, message.to_json(), now_ms, now_ms),
     )
     return Waiting(message, target, 0, now_ms, None)
 
