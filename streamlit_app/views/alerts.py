@@ -108,7 +108,7 @@ COLUMNS: dict[str, Any] = {
 
 def held(key: str, wanted: QueueFilter) -> list[QueuedAlert]:
     """Return the alerts of the list: as they were while something is picked, else anew."""
-    memory = st.session_state.setdefault("held", {})
+    memory = st.session_state.get("held", {})
     picked = st.session_state.get(key, {}).get("selection", {}).get("rows", [])
     before = memory.get(key)
     if picked and before:
@@ -116,7 +116,8 @@ def held(key: str, wanted: QueueFilter) -> list[QueuedAlert]:
         alerts = [fresh.get(each.transaction.transaction_id, each) for each in before]
     else:
         alerts = list(stores().queue_page(wanted, SHOWN).alerts)
-    memory[key] = alerts
+    # Only what is shown now: lists of other filters and of before the last verdict are over.
+    st.session_state["held"] = {key: alerts}
     return alerts
 
 
@@ -132,7 +133,7 @@ def work_on(alerts: Sequence[QueuedAlert], key: str, nothing: str) -> None:
             "Any",
             st.dataframe(
                 frame, hide_index=True, column_config=COLUMNS, key=key, on_select="rerun",
-                selection_mode="multi-row", height=520,
+                selection_mode="multi-row", height=min(520, 38 + 35 * len(frame)),
             ),
         )  # fmt: skip
         st.download_button(
@@ -157,7 +158,7 @@ def work_on(alerts: Sequence[QueuedAlert], key: str, nothing: str) -> None:
 def queue(wanted: QueueFilter) -> None:
     """Show open, snoozed or closed alerts, most money at risk first."""
     judging.told()
-    key = f"queue-{hash(wanted)}"
+    key = f"queue-{hash(wanted)}-{judging.given()}"
     empty = {
         "open": "Nothing to do: no open alert.",
         "snoozed": "Nothing is snoozed.",
@@ -195,7 +196,7 @@ def groups(by: GroupBy, wanted: QueueFilter) -> None:
             ]
         )
         columns = {**COLUMNS, "highest score": COLUMNS["score"]}
-        st.dataframe(frame, hide_index=True, column_config=columns, height=480)
+        st.dataframe(frame, hide_index=True, column_config=columns, height=min(480, 38 + 35 * len(frame)))
         st.download_button(
             "CSV", frame.to_csv(index=False), f"alerts-by-{name}.csv", "text/csv", icon=":material/download:",
             on_click="ignore", key=f"{by}-csv",

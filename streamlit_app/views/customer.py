@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import get_args
 
 import pandas as pd
@@ -23,7 +24,6 @@ KINDS: dict[Kind, str] = dict(
 )
 WORTH = Worth.of(settings().engine)
 RIGHT = st.column_config.TextColumn(alignment="right")
-LAST = st.column_config.TextColumn("last", alignment="right", help="Before the newest payment.")
 SCORE = st.column_config.ProgressColumn("score", min_value=0, max_value=1, format="%.3f")
 
 st.title("Customer risk", anchor=False)
@@ -93,7 +93,10 @@ def stored(customer: str) -> None:
         st.altair_chart(scores(told, WORTH), width="stretch")
         st.altair_chart(spend(told, WORTH), width="stretch")
         first = instant(told[-1].event_time_micros, zone())
-        st.caption(f"The newest {count(len(told))} payments, since {first}.")
+        more = (
+            "; the search ran out of time, so there may be more" if page.next and len(told) < HISTORY else ""
+        )
+        st.caption(f"The newest {count(len(told))} payments, since {first}{more}.")
     with windows:
         live_windows(told)
     with means:
@@ -149,12 +152,12 @@ def what_is_used(told: tuple[StoredTransaction, ...]) -> None:
                         "payments": each.payments,
                         "flagged": each.flagged,
                         "spend": money(round(each.worth_minor), None, WORTH.reference),
-                        "last": ago((told[0].event_time_micros - each.last_micros) / 1e6),
+                        "last": ago(time.time() - each.last_micros / 1e6),
                     }
                     for each in found
                 ],
                 hide_index=True, height=min(250, 38 + 35 * len(found)),
-                column_config={"spend": RIGHT, "last": LAST},
+                column_config={"spend": RIGHT, "last": RIGHT},
             )  # fmt: skip
     st.caption(f"Of the newest {count(len(told))} payments.")
 
@@ -184,8 +187,8 @@ def alerts_and_labels(customer: str, told: tuple[StoredTransaction, ...]) -> Non
             else "approved",
             "label": VERDICT_NAMES["fraud" if label.is_fraud else "legitimate"]
             if (label := known.get(each.transaction_id))
-            else None,
-            "kind": label.typology if label else None,
+            else "",
+            "kind": (label.typology if label else None) or "",
             "transaction": each.transaction_id,
         }
         for each in sorted([*flagged, *others], key=lambda each: -each.event_time_micros)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from fraudengine.verdicts import Outcome
 
-__all__ = ["VERDICT_NAMES", "buttons", "told"]
+__all__ = ["VERDICT_NAMES", "buttons", "given", "told"]
 
 VERDICT_NAMES = {"fraud": "✕ fraud", "legitimate": "✓ genuine"}
 """Verdicts as they are shown."""
@@ -36,7 +36,7 @@ _TYPOLOGIES = (
     "mule",
     "synthetic_identity",
 )
-_DONE, _PROBLEM = "verdict_done", "verdict_problem"
+_DONE, _PROBLEM, _GIVEN = "verdict_done", "verdict_problem", "verdicts_given"
 
 
 def buttons(ids: Sequence[str], key: str, *, many: bool = False) -> None:
@@ -89,6 +89,11 @@ def buttons(ids: Sequence[str], key: str, *, many: bool = False) -> None:
     )  # fmt: skip
     if not user().may_judge:
         st.caption(":material/visibility: You are a viewer: verdicts are given by analysts.")
+
+
+def given() -> int:
+    """Return how many verdicts this session has given; what was picked before one is picked no more."""
+    return int(st.session_state.get(_GIVEN, 0))
 
 
 def told() -> None:
@@ -150,5 +155,6 @@ def _tell(outcomes: Sequence[Outcome], what: str, key: str) -> None:
         st.session_state[_PROBLEM] = f"{count(len(failed))} of {count(len(outcomes))}: {failed[0].reason}."
     else:
         st.session_state.pop(_PROBLEM, None)
+        st.session_state[_GIVEN] = given() + 1
         for name in ("note", "typology", "sure"):
             st.session_state.pop(f"{key}-{name}", None)
