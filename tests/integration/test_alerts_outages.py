@@ -45,6 +45,7 @@ def settings(fresh: Fresh, topic: str, authority: Authority, folder: Path) -> di
         "alerts.group_interval_seconds": 1,
         "alerts.timeout_seconds": 1,
         "alerts.retry_seconds_max": 0.2,
+        "alerts.senders": 2,
         "alerts.private_hosts": ["localhost"],
         "alerts.ca_file": authority.root,
     }
