@@ -117,6 +117,7 @@ class PostgresSettings(_Section):
     enabled: bool
     url: str = Field(repr=False)
     retention_days: Annotated[int, Field(ge=0, le=36_500)]
+    lookup_indexes: bool
     batch_rows: Annotated[int, Field(ge=1, le=100_000)]
     batch_wait_ms: Annotated[int, Field(ge=1, le=60_000)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import streamlit as st
 from store_rows import ROOT
 from streamlit.testing.v1 import AppTest
 
@@ -22,7 +23,7 @@ _RUN_SECONDS = 60.0
 @contextmanager
 def application(settings: Settings) -> Iterator[AppTest]:
     """Yield the whole application, not run yet, with nobody logged in."""
-    context.configure(settings)
+    _configure(settings)
     try:
         yield AppTest.from_file(str(ROOT / "streamlit_app/app.py"), default_timeout=_RUN_SECONDS)
     finally:
@@ -32,13 +33,19 @@ def application(settings: Settings) -> Iterator[AppTest]:
 @contextmanager
 def page(settings: Settings, name: str, user: User = ANALYST) -> Iterator[AppTest]:
     """Yield one page of `streamlit_app/views`, run once for this user."""
-    context.configure(settings)
+    _configure(settings)
     made = AppTest.from_file(str(ROOT / f"streamlit_app/views/{name}.py"), default_timeout=_RUN_SECONDS)
     made.session_state["user"] = user
     try:
         yield made.run()
     finally:
         context.close()
+
+
+def _configure(settings: Settings) -> None:
+    # What was read for one test is nothing to the next one.
+    st.cache_data.clear()
+    context.configure(settings)
 
 
 def all_text(app: AppTest) -> str:

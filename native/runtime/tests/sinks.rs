@@ -169,6 +169,54 @@ fn an_older_database_is_brought_up_to_date_and_a_newer_one_is_refused() {
 
 #[test]
 #[ignore = "needs servers: tests/integration/test_rust_sinks.py starts them"]
+fn look_up_indexes_come_to_days_that_were_there_and_are_kept_up() {
+    let (database, mut log) = (Database::new(), Log::new());
+    let mut client = database.client();
+    // A database as an older program left it: all but the indexes, with a day.
+    client
+        .batch_execute(
+            "CREATE TABLE schema_migrations (version integer NOT NULL PRIMARY KEY, name text NOT NULL, \
+             checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())",
+        )
+        .unwrap();
+    for migration in &MIGRATIONS[..3] {
+        client.batch_execute(migration.sql).unwrap();
+        client
+            .execute(
+                "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
+                &[&migration.version, &migration.name, &migration.checksum()],
+            )
+            .unwrap();
+    }
+    client
+        .batch_execute(
+            "CREATE TABLE transactions_20261124 PARTITION OF transactions \
+             FOR VALUES FROM ('2026-11-24 00:00+00') TO ('2026-11-25 00:00+00')",
+        )
+        .unwrap();
+    log.decide(0..4_000);
+    let end = log.flush();
+    let stop = Stop::default();
+    let handle = spawn_postgres(&database.settings(), &log.settings, euro(), None, &stop).unwrap();
+    reach(&handle, end);
+    // Three pages: one that says what it is, one that finds summaries, one with summaries.
+    let summarised = "SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam \
+         WHERE i.indrelid = 'transactions_20261124'::regclass AND a.amname = 'brin' \
+         AND pg_relation_size(c.oid) >= 3 * 8192";
+    wait_at_most(Duration::from_secs(40), "the day has its indexes", || database.count(summarised) == 3);
+    stop.set();
+    handle.join();
+    let found = "SELECT count(*) FROM transactions WHERE customer_id = 'c000020'";
+    let all = database.count(found);
+    assert!(all > 0);
+    client.batch_execute("SET enable_seqscan = off").unwrap();
+    let plan: Vec<String> =
+        client.query(&format!("EXPLAIN {found}"), &[]).unwrap().iter().map(|row| row.get(0)).collect();
+    assert!(plan.iter().any(|line| line.contains("Bitmap Index Scan")), "{plan:?}");
+}
+
+#[test]
+#[ignore = "needs servers: tests/integration/test_rust_sinks.py starts them"]
 fn a_database_that_is_missing_is_told_and_waited_for() {
     let (database, mut log) = (Database::absent(), Log::new());
     log.decide(0..10);

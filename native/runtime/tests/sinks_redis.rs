@@ -45,6 +45,7 @@ fn counters_feeds_and_profiles_show_the_decisions() {
     let minute = format!("fraud:minute:{}", NOON / 60_000_000);
     assert_eq!(field(&mut at, &minute, "blocked"), 100);
     assert_eq!(field(&mut at, &minute, "amount_minor:block:EUR"), 100 * 1_040);
+    assert_eq!(field(&mut at, &minute, "latency:2000"), 2_000);
     assert_eq!(field(&mut at, "fraud:latency", "2000"), 2_000);
     assert_eq!(field(&mut at, "fraud:latency", "count"), 2_000);
     let profile: HashMap<String, String> = at.hgetall("fraud:profile:c000003").unwrap();

@@ -11,7 +11,18 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
-__all__ = ["ACTIONS", "ago", "count", "duration", "instant", "money", "moneys", "share", "zone"]
+__all__ = [
+    "ACTIONS",
+    "ago",
+    "count",
+    "duration",
+    "instant",
+    "minor_of_major",
+    "money",
+    "moneys",
+    "share",
+    "zone",
+]
 
 ACTIONS = {"approve": "✓ approve", "review": "◐ review", "block": "✕ block"}
 """Actions as they are shown: colours alone say nothing to some readers."""
@@ -49,6 +60,11 @@ def share(part: float) -> str:
     """Return a share, 0 to 1, in percent with as many digits as tell something."""
     percent = part * 100
     return f"{percent:.2f}%" if percent < 10 else f"{percent:.1f}%"
+
+
+def minor_of_major(currency: str) -> int:
+    """Return how many minor units one major unit of a currency has."""
+    return int(10 ** _MINOR_DIGITS.get(currency, 2))
 
 
 def money(amount_minor: int, currency: str | None, reference: str) -> str:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Alert,
         FeedEntry,
         KnownLabel,
+        Minute,
         Profile,
         Stats,
         StoredTransaction,
@@ -78,9 +79,11 @@ class BlockingStores:
         """Return a transaction by its id, with its features; `None`: there is none."""
         return self._wait(self._history.find(transaction_id, event_time_micros, seconds=self._seconds))
 
-    def page(self, wanted: Filter, size: int, after: Place | None = None) -> Page:
+    def page(
+        self, wanted: Filter, size: int, after: Place | None = None, *, seconds: float | None = None
+    ) -> Page:
         """Return up to `size` transactions behind a place, newest event first."""
-        return self._wait(self._history.page(wanted, size, after, seconds=self._seconds))
+        return self._wait(self._history.page(wanted, size, after, seconds=seconds or self._seconds))
 
     def alerts_of(self, customer_id: str, most: int) -> tuple[StoredTransaction, ...]:
         """Return the newest alerts of a customer, newest event first."""
@@ -101,6 +104,10 @@ class BlockingStores:
     def stats(self, minutes: int) -> Stats:
         """Return the figures of so many whole minutes, 1 to 1,440, and of all time."""
         return self._wait(self._live.stats(minutes, seconds=self._seconds))
+
+    def minutes(self, most: int) -> tuple[Minute, ...]:
+        """Return the figures of each of the newest minutes, 1 to 1,440, oldest first."""
+        return self._wait(self._live.minutes(most, seconds=self._seconds))
 
     def profile(self, customer_id: str) -> Profile | None:
         """Return the live profile of a customer; `None`: there is none."""

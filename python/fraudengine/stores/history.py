@@ -3,6 +3,9 @@
 `transactions` is searched backwards in time, piece by piece. A piece never crosses a day, so that one
 partition is read with its own index, and it grows while pieces are quick: a page costs what it shows, and a
 search that finds little stops in time and says where it goes on. Nothing is skipped by counting rows.
+
+What is rare is found by the look-up indexes instead (`postgres.lookup_indexes`): a customer's transactions at
+once, a merchant's when the newest pieces did not fill the page.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, LiteralString
 
 from fraudengine.errors import StoreTimeoutError
-from fraudengine.schema import EVENT_TIME_MAX_MICROS, EVENT_TIME_MIN_MICROS
+from fraudengine.schema import CHANNELS, EVENT_TIME_MAX_MICROS, EVENT_TIME_MIN_MICROS
 from fraudengine.stores.days import DAY_MICROS, Span, chunks, spans
 from fraudengine.stores.records import ACTIONS, Alert, KnownLabel, StoredTransaction, Writer
 from fraudengine.stores.rows import (
@@ -42,6 +45,9 @@ _PIECE_MICROS_MIN = _HOUR_MICROS // 60
 # Of the time that there is, a page begins new pieces in this share, so that it is sent in time.
 _SEARCH_SHARE = 0.6
 
+# A merchant that did not fill the page in this time is rare enough for its index.
+_RARE_SECONDS = 0.1
+
 Place = tuple[int, str]
 """Event time in microseconds and transaction id: where a page ended."""
 
@@ -60,6 +66,12 @@ class Filter:
         Names of `ACTIONS`.
     score_min, score_max
         Bounds of the score, both included.
+    amount_min_minor, amount_max_minor
+        Bounds of the amount in minor units of its own currency, both included.
+    channels
+        Names of `fraudengine.schema.CHANNELS`.
+    countries
+        ISO 3166-1 alpha-2.
 
     """
 
@@ -70,6 +82,10 @@ class Filter:
     actions: tuple[str, ...] = ()
     score_min: float | None = None
     score_max: float | None = None
+    amount_min_minor: int | None = None
+    amount_max_minor: int | None = None
+    channels: tuple[str, ...] = ()
+    countries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +136,7 @@ class History:
         began = time.monotonic()
         until = began + seconds
         query, values = _listing(wanted)
+        gathering = wanted.customer_id is not None
         all_spans = await self._spans(wanted.from_micros, wanted.to_micros, until)
         kept: list[StoredTransaction] = []
         at: Place = after or (EVENT_TIME_MAX_MICROS, "")
@@ -127,12 +144,13 @@ class History:
         for span in all_spans:
             top = min(span.high, at[0] + 1)
             while top > span.low:
-                low = max(span.low, top - piece)
+                low = span.low if gathering else max(span.low, top - piece)
                 values |= {"low": moment(low), "high": moment(top), "size": size - len(kept)}
                 values |= {"at": moment(at[0]), "id": at[1]}
                 since = time.monotonic()
                 try:
-                    rows = await self._postgres.rows(query, values, seconds=_left(until))
+                    chosen = _gathered(query) if gathering else query
+                    rows = await self._postgres.rows(chosen, values, seconds=_left(until))
                 except StoreTimeoutError:
                     if not moved:
                         raise
@@ -145,6 +163,7 @@ class History:
                 if now - began > seconds * _SEARCH_SHARE:
                     return Page(tuple(kept), at)
                 piece = _adapted(min(piece, span.high - span.low), now - since)
+                gathering = gathering or (wanted.merchant_id is not None and now - began > _RARE_SECONDS)
         return Page(tuple(kept), None)
 
     async def alerts_of(
@@ -204,6 +223,15 @@ def _adapted(piece: int, took_seconds: float) -> int:
     return piece
 
 
+def _gathered(query: LiteralString) -> LiteralString:
+    """Return the same query in a form that finds all rows first and sorts them then.
+
+    The planner otherwise walks backwards in time in the hope of filling the page soon.
+    """
+    found, order, rest = query.partition(" ORDER BY ")
+    return f"SELECT * FROM ({found} OFFSET 0) AS found{order}{rest}"
+
+
 def _listing(wanted: Filter) -> tuple[LiteralString, dict[str, object]]:
     conditions: list[LiteralString] = [
         "event_time >= %(low)s AND event_time < %(high)s AND (event_time, transaction_id) < (%(at)s, %(id)s)"
@@ -215,6 +243,10 @@ def _listing(wanted: Filter) -> tuple[LiteralString, dict[str, object]]:
         "actions": [ACTIONS.index(action) + 1 for action in wanted.actions],
         "score_min": wanted.score_min,
         "score_max": wanted.score_max,
+        "amount_min": wanted.amount_min_minor,
+        "amount_max": wanted.amount_max_minor,
+        "channels": [CHANNELS.index(channel) + 1 for channel in wanted.channels],
+        "countries": list(wanted.countries),
     }
     query = (
         f"SELECT {LISTED_COLUMNS} FROM transactions WHERE {' AND '.join(conditions)} "
@@ -235,6 +267,14 @@ def _conditions(wanted: Filter) -> Iterator[LiteralString]:
         yield "score >= %(score_min)s::real"
     if wanted.score_max is not None:
         yield "score <= %(score_max)s::real"
+    if wanted.amount_min_minor is not None:
+        yield "amount_minor >= %(amount_min)s"
+    if wanted.amount_max_minor is not None:
+        yield "amount_minor <= %(amount_max)s"
+    if wanted.channels:
+        yield "channel = ANY(%(channels)s::smallint[])"
+    if wanted.countries:
+        yield "country = ANY(%(countries)s::text[])"
 
 
 _BY_KEY: LiteralString = (

@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 
 from fraudengine.errors import ServiceError, StoreError
 from fraudengine.stores.limits import Reads
-from fraudengine.stores.records import FeedEntry, Profile, Reason, Stats, Writer, order_of
-from fraudengine.stores.summary import counts, of_histogram, of_sample
+from fraudengine.stores.records import FeedEntry, Minute, Profile, Reason, Stats, Writer, order_of
+from fraudengine.stores.summary import counts, latencies, of_histogram, of_sample
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -81,6 +81,28 @@ class Live:
             recent_latency=of_sample(sample),
             total_latency=of_histogram(latency),
             writer=_writer(position),
+        )
+
+    async def minutes(self, most: int, *, seconds: float) -> tuple[Minute, ...]:
+        """Return the newest minutes, 1 to `MINUTES_MAX`, oldest first; the last one is not over yet."""
+        now = time.time_ns() // 1_000
+        current = now // _MINUTE_MICROS
+        wanted = range(current - most + 1, current + 1)
+
+        async def read(client: asyncio_redis.Redis) -> list[Any]:
+            pipe = client.pipeline(transaction=False)
+            for minute in wanted:
+                pipe.hgetall(f"fraud:minute:{minute}")
+            return await pipe.execute()
+
+        told = await self._read(read, seconds)
+        return tuple(
+            Minute(
+                minute * _MINUTE_MICROS,
+                counts([fields], min(60.0, (now - minute * _MINUTE_MICROS) / 1e6)),
+                latencies(fields),
+            )
+            for minute, fields in zip(wanted, told, strict=True)
         )
 
     async def profile(self, customer_id: str, *, seconds: float) -> Profile | None:

@@ -18,6 +18,7 @@ __all__ = [
     "FeedEntry",
     "KnownLabel",
     "Latency",
+    "Minute",
     "Profile",
     "Reason",
     "Stats",
@@ -136,6 +137,26 @@ class Latency:
     p95_micros: int
     p99_micros: int
     p999_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """What was decided in one minute of the clock.
+
+    Attributes
+    ----------
+    began_micros
+        When it began.
+    counts
+        Its decisions; of the current minute so far.
+    latencies
+        Decisions by the upper bound of their latency in microseconds; infinite beyond the last bucket.
+
+    """
+
+    began_micros: int
+    counts: Counts
+    latencies: Mapping[float, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,11 @@ from fraudengine.stores.records import Counts, Latency
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["counts", "of_histogram", "of_sample"]
+__all__ = ["counts", "latencies", "of_histogram", "of_sample", "within"]
 
 _SHARES = (0.5, 0.95, 0.99, 0.999)
 _AMOUNT = "amount_minor"
+_LATENCY = "latency"
 _REFERENCE = "---"
 BEYOND = -1
 """A percentile in the last bucket, which has no upper bound."""
@@ -29,7 +31,7 @@ def counts(hashes: Iterable[Mapping[str, str]], seconds: float) -> Counts:
             if kind == _AMOUNT:
                 action, _, currency = rest.partition(":")
                 amounts[action, None if currency == _REFERENCE else currency] += int(value)
-            else:
+            elif kind != _LATENCY:
                 added[name] += int(value)
     return Counts(
         seconds=seconds,
@@ -39,6 +41,27 @@ def counts(hashes: Iterable[Mapping[str, str]], seconds: float) -> Counts:
         blocked=added["blocked"],
         amounts=dict(amounts),
     )
+
+
+def latencies(minute: Mapping[str, str]) -> dict[float, int]:
+    """Return the latencies of `fraud:minute:N`: decisions by the upper bound of their bucket."""
+    told = ((name.partition(":"), value) for name, value in minute.items())
+    return {float(bound): int(value) for (kind, _, bound), value in told if kind == _LATENCY}
+
+
+def within(buckets: Mapping[float, int], share: float) -> float | None:
+    """Return the latency in microseconds that a share of the decisions is within; `None`: there are none.
+
+    Inside its bucket it is estimated as if latencies there were spread evenly; in the last one, which has no
+    upper bound, it is infinite.
+    """
+    wanted = sum(buckets.values()) * share
+    seen, low = 0, 0.0
+    for bound, count in sorted(buckets.items()):
+        if count and seen + count >= wanted:
+            return bound if math.isinf(bound) else low + (bound - low) * (wanted - seen) / count
+        seen, low = seen + count, bound
+    return None
 
 
 def of_histogram(told: Mapping[str, str]) -> Latency | None:

@@ -26,16 +26,19 @@ class OperatorClient:
     ----------
     url
         Its address, `http://HOST:PORT`.
+    seconds
+        Longest wait for an answer.
 
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, seconds: float = _TIMEOUT_SECONDS) -> None:
         self.url = url.rstrip("/")
+        self._seconds = seconds
 
     @classmethod
-    def of(cls, settings: Settings, url: str | None = None) -> Self:
+    def of(cls, settings: Settings, url: str | None = None, *, seconds: float = _TIMEOUT_SECONDS) -> Self:
         """Return a client of the given address, or of the one that the settings name."""
-        return cls(url or f"http://{settings.http.host}:{settings.http.port}")
+        return cls(url or f"http://{settings.http.host}:{settings.http.port}", seconds=seconds)
 
     def status(self) -> dict[str, Any]:
         """Return the stream's status.
@@ -68,7 +71,7 @@ class OperatorClient:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data)
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
+            with urllib.request.urlopen(request, timeout=self._seconds) as answer:
                 return cast("dict[str, Any]", json.load(answer))
         except urllib.error.HTTPError as error:
             with error:

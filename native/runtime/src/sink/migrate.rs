@@ -28,11 +28,12 @@ impl Migration {
 }
 
 /// All of them, in order.
-pub const MIGRATIONS: [Migration; 4] = [
+pub const MIGRATIONS: [Migration; 5] = [
     Migration { version: 1, name: "tables", sql: include_str!("../../migrations/0001_tables.sql") },
     Migration { version: 2, name: "names", sql: include_str!("../../migrations/0002_names.sql") },
     Migration { version: 3, name: "typology", sql: include_str!("../../migrations/0003_typology.sql") },
     Migration { version: 4, name: "verdicts", sql: include_str!("../../migrations/0004_verdicts.sql") },
+    Migration { version: 5, name: "lookup", sql: include_str!("../../migrations/0005_lookup.sql") },
 ];
 
 /// Any number will do, as long as every version of the program takes the same.

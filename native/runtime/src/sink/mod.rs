@@ -10,6 +10,7 @@ mod migrate;
 mod partitions;
 mod postgres;
 mod postgres_labels;
+mod postgres_lookup;
 mod postgres_session;
 mod postgres_tls;
 mod redis;
@@ -76,8 +77,9 @@ impl SinkHandle {
     }
 }
 
-/// Starts the writers to Postgres (`tail` holds the newest decisions, where this process writes them): one of decisions and alerts, one of labels, which takes what an engine with these
-/// currencies takes.
+/// Starts the writers to Postgres (`tail` holds the newest decisions, where this process writes them): one of decisions
+/// and alerts, one of labels, which takes what an engine with these currencies takes; and what keeps the look-up
+/// indexes up to date.
 pub fn spawn_postgres(
     settings: &PostgresSettings,
     kafka: &KafkaSettings,
@@ -91,6 +93,12 @@ pub fn spawn_postgres(
     let format = kafka.labels_format;
     let labels = postgres_labels::LabelWriter::new(settings, &kafka.labels_topic, format, currencies);
     handle.spawn("postgres-labels", Log::new(kafka, &kafka.labels_topic, None), labels, stop)?;
+    if settings.lookup_indexes {
+        let (settings, stop) = (settings.clone(), stop.clone());
+        let name = "postgres-lookup".to_owned();
+        let thread = std::thread::Builder::new().name(name);
+        handle.threads.push(thread.spawn(move || postgres_lookup::run(&settings, &stop))?);
+    }
     Ok(handle)
 }
 

@@ -49,19 +49,25 @@ pub(super) fn score_text(score: f32) -> String {
 /// Counts by field of a hash.
 type Fields = BTreeMap<String, i64>;
 
+/// What is counted of one minute: decisions, then those of each action; and their latencies by bucket.
+#[derive(Debug, Default)]
+struct Tally {
+    counts: [i64; 4],
+    latency: [i64; LATENCY_BOUNDS_MICROS.len() + 1],
+}
+
 /// The batch in hand.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     counters: Fields,
     minutes: BTreeMap<i64, Fields>,
-    latency: [u64; LATENCY_BOUNDS_MICROS.len() + 1],
     latency_sum: u64,
     feed: VecDeque<Vec<u8>>,
     alerts: VecDeque<Vec<u8>>,
     profiles: Profiles,
     pub counts: Counts,
     amounts: Vec<(i64, i32, [u8; 3], i64)>,
-    tallies: BTreeMap<i64, [i64; 8]>,
+    tallies: BTreeMap<i64, Tally>,
     late: i64,
     coarse: i64,
     without_model: i64,
@@ -87,20 +93,20 @@ impl Batch {
         self.counts.rows += 1;
         let minute = view.decided_time_micros.div_euclid(60_000_000);
         let tally = self.tallies.entry(minute).or_default();
-        tally[0] += 1;
+        tally.counts[0] += 1;
         let slot = match action_name(view.action) {
             "approve" => 1,
             "review" => 2,
             _ => 3,
         };
-        tally[slot] += 1;
+        tally.counts[slot] += 1;
+        let micros = latency_micros(view) as u64;
+        tally.latency[LATENCY_BOUNDS_MICROS.partition_point(|&bound| bound < micros)] += 1;
+        self.latency_sum += micros;
         self.late += i64::from(view.flags & 2 != 0);
         self.coarse += i64::from(view.flags & 4 != 0);
         self.without_model += i64::from(view.flags & 8 != 0);
         self.count_amount(minute, view.action, raw);
-        let micros = latency_micros(view) as u64;
-        self.latency[LATENCY_BOUNDS_MICROS.partition_point(|&bound| bound < micros)] += 1;
-        self.latency_sum += micros;
         let flagged = view.action != 1;
         self.feed_with(view, raw, offset, flagged);
         if settings.profiles_per_second_max > 0 {
@@ -169,9 +175,12 @@ impl Batch {
         let names = ["transactions", "approved", "reviewed", "blocked"];
         for (minute, tally) in &self.tallies {
             let fields = self.minutes.entry(*minute).or_default();
-            for (name, count) in names.iter().zip(tally) {
+            for (name, count) in names.iter().zip(tally.counts) {
                 *self.counters.entry((*name).to_owned()).or_default() += count;
                 *fields.entry((*name).to_owned()).or_default() += count;
+            }
+            for (name, count) in bucket_names().zip(tally.latency) {
+                fields.insert(format!("latency:{name}"), count);
             }
         }
         for (minute, action, currency, amount) in &self.amounts {
@@ -192,9 +201,10 @@ impl Batch {
 
     fn latency_commands(&self, out: &mut Vec<Vec<Vec<u8>>>) {
         let mut fields = Fields::new();
-        for (at, count) in self.latency.iter().enumerate() {
-            let name = LATENCY_BOUNDS_MICROS.get(at).map_or("inf".to_owned(), ToString::to_string);
-            fields.insert(name, *count as i64);
+        for tally in self.tallies.values() {
+            for (name, count) in bucket_names().zip(tally.latency) {
+                *fields.entry(name).or_default() += count;
+            }
         }
         fields.insert("sum_micros".to_owned(), self.latency_sum as i64);
         fields.insert("count".to_owned(), self.counts.rows as i64);
@@ -244,6 +254,11 @@ impl Batch {
             of("blocked")
         )
     }
+}
+
+/// Names of the latency buckets: their upper bounds, in order.
+fn bucket_names() -> impl Iterator<Item = String> {
+    LATENCY_BOUNDS_MICROS.iter().map(u64::to_string).chain(["inf".to_owned()])
 }
 
 /// Customers that one flush may write.

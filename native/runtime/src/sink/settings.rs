@@ -16,6 +16,8 @@ pub struct PostgresSettings {
     pub url: String,
     /// Days that transactions are kept; 0: for ever.
     pub retention_days: u32,
+    /// Whether look-up indexes are kept up to date.
+    pub lookup_indexes: bool,
     /// Most rows of one database transaction.
     pub batch_rows: usize,
     /// Longest wait for a batch to fill.
@@ -45,6 +47,7 @@ impl fmt::Debug for PostgresSettings {
         out.debug_struct("PostgresSettings")
             .field("enabled", &self.enabled)
             .field("retention_days", &self.retention_days)
+            .field("lookup_indexes", &self.lookup_indexes)
             .field("batch_rows", &self.batch_rows)
             .field("batch_wait_ms", &self.batch_wait_ms)
             .finish_non_exhaustive()

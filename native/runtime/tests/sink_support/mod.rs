@@ -275,6 +275,7 @@ pub fn postgres_settings(url: &str) -> PostgresSettings {
         retention_days: 0,
         batch_rows: 500,
         batch_wait_ms: 50,
+        lookup_indexes: true,
     }
 }
 
