@@ -60,14 +60,14 @@ perf: build ## How fast it is here: the whole job in memory, then from Kafka to 
 .PHONY: test
 test: build ## Everything that must be green before a merge
 	cargo fmt --all --check
-	$(BIN)/ruff format --check python streamlit_app tests examples benchmarks
-	$(BIN)/ruff check python streamlit_app tests examples benchmarks
+	$(BIN)/ruff format --check python streamlit_app scripts tests examples benchmarks
+	$(BIN)/ruff check python streamlit_app scripts tests examples benchmarks
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test $(RUST_TESTED) --locked
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest fraudengine._native
 	$(BIN)/pytest --ignore=tests/e2e
-	$(BIN)/pytest tests/e2e/test_stream_parity.py tests/e2e/test_stream_bad_bytes.py
+	$(BIN)/pytest tests/e2e/test_stream_parity.py tests/e2e/test_stream_bad_bytes.py tests/e2e/test_dashboard_browser.py
 
 .PHONY: proofs
 proofs: build ## Kills, takeovers, outages, damaged snapshots and exchanged models on real services (a quarter of an hour)
@@ -76,8 +76,8 @@ proofs: build ## Kills, takeovers, outages, damaged snapshots and exchanged mode
 .PHONY: check
 check: build ## The quick part of `make test`: formats, lints, types, unit and style tests
 	cargo fmt --all --check
-	$(BIN)/ruff format --check python streamlit_app tests examples benchmarks
-	$(BIN)/ruff check python streamlit_app tests examples benchmarks
+	$(BIN)/ruff format --check python streamlit_app scripts tests examples benchmarks
+	$(BIN)/ruff check python streamlit_app scripts tests examples benchmarks
 	cargo clippy --workspace --locked -- -D warnings
 	$(BIN)/mypy
 	$(BIN)/pytest -q -x tests/unit tests/style
@@ -85,8 +85,8 @@ check: build ## The quick part of `make test`: formats, lints, types, unit and s
 .PHONY: fmt
 fmt: $(VENV)/synced ## Format Rust and Python, and apply the safe lint fixes
 	cargo fmt --all
-	$(BIN)/ruff check --fix python streamlit_app tests examples benchmarks
-	$(BIN)/ruff format python streamlit_app tests examples benchmarks
+	$(BIN)/ruff check --fix python streamlit_app scripts tests examples benchmarks
+	$(BIN)/ruff format python streamlit_app scripts tests examples benchmarks
 
 .PHONY: bench
 bench: build ## Criterion benchmarks of the native crates (minutes; close other programs)
@@ -95,6 +95,10 @@ bench: build ## Criterion benchmarks of the native crates (minutes; close other 
 .PHONY: parity
 parity: build ## Compare the full ensemble with XGBoost, scikit-learn and tl2cgen on 1,000,000 rows (minutes)
 	FRAUDENGINE_PARITY=full $(BIN)/pytest -q -s tests/parity/test_catalogue_parity.py
+
+.PHONY: picture
+picture: build ## Make the picture of the dashboard in the README anew, from live data (a quarter of an hour; needs Chromium)
+	$(BIN)/python scripts/dashboard_picture.py docs/dashboard.png
 
 .PHONY: audit
 audit: tools ## Licences and sources of the native crates, lint and compatibility of the wire schema (needs cargo-deny and buf)

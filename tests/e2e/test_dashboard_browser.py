@@ -67,8 +67,8 @@ def test_the_figures_of_live_move_and_are_those_of_the_stream(shown: Browser, li
         first = metric(page, "Transactions/s")
         eventually(lambda: metric(page, "Transactions/s") != first, 20, "another rate")
         eventually(lambda: 50 <= number(metric(page, "Transactions/s")) <= 400, 90, "about 200 a second")
-        assert number(metric(page, "Decision latency p50")) <= number(metric(page, "Decision latency p99"))
-        assert page.get_by_test_id("stVegaLiteChart").count() >= 4
+        assert number(metric(page, "Decision latency p50")) > 0
+        expect(page.get_by_test_id("stVegaLiteChart").nth(3)).to_be_attached()
         assert page.get_by_test_id("stException").count() == 0
         screenshot(page, "live")
 
