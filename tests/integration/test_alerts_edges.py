@@ -72,6 +72,22 @@ def test_another_log_is_not_taken_for_the_one_that_was_read(fresh: Fresh, tmp_pa
     assert f"error: the topic {topic} ends at 5, and 9 of it were read" in service.log.read_text()
 
 
+def test_a_fault_of_our_own_ends_the_service_loudly(fresh: Fresh, tmp_path: Path) -> None:
+    topic, brokers = fresh.topic("alerts"), fresh.stack.kafka_brokers
+    # A file stands where the folder of the inbox should be: messages wait.
+    (tmp_path / "inbox").touch()
+    send_alerts(brokers, topic, [alert(0)])
+    with AlertsUnderTest(flags(fresh, topic, tmp_path), tmp_path) as service:
+        eventually(lambda: service.status()["waiting"] == {"inbox": 1}, 60, "a message that waits")
+        assert service.stop() == 0
+    with sqlite3.connect(tmp_path / "state" / FILE_NAME) as db:
+        db.execute("UPDATE messages SET message = '{'")
+    db.close()
+    with AlertsUnderTest(flags(fresh, topic, tmp_path), tmp_path) as service:
+        assert service.process.wait(60) == 1
+    assert "error: unexpected JSONDecodeError" in service.log.read_text()
+
+
 def test_a_full_disk_loses_nothing(fresh: Fresh, tmp_path: Path) -> None:
     topic, brokers = fresh.topic("alerts"), fresh.stack.kafka_brokers
     settings = load(flags={**flags(fresh, topic, tmp_path), "http.port": 0, "log.level": "error"})

@@ -104,12 +104,17 @@ class Intake:
                 self._log.told("warn", {"message": "the alerts cannot be read now", "error": _told(error)})
                 self._stopping.wait(_PAUSE_SECONDS)
             except AlertError as error:
-                self.error = str(error)
-                self._log.told("error", {"message": "the alert service ends", "error": self.error})
-                self._arrived()
+                self._end(str(error))
                 return
+            except Exception as error:  # a thread that died unseen would look like a quiet topic
+                self._end(f"unexpected {type(error).__name__}: {error}")
+                raise
             finally:
                 self.reading = False
+
+    def _end(self, error: str) -> None:
+        self.error = error
+        self._log.told("error", {"message": "the alert service ends", "error": error})
 
     def _follow(self) -> None:
         place = self._place or self._outbox.place(self._kafka.alerts_topic) or self._first_place()

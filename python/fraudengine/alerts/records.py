@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
-from fraudengine.schema import CHANNELS
+from fraudengine.schema import CHANNELS, EVENT_TIME_MAX_MICROS, EVENT_TIME_MIN_MICROS
 from fraudengine.stores.records import ACTIONS
 from fraudengine.wire import log_pb2
 
@@ -20,6 +21,7 @@ __all__ = ["ENTITIES", "Alert", "GenerationRule", "read"]
 ENTITIES = ("customer", "card", "device", "merchant")
 """What alerts are grouped by and snoozed for."""
 _DUPLICATE = 1
+_CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +105,13 @@ def read(
         ignored("replaced")
     elif record.flags & _DUPLICATE:
         ignored("repeated")
-    elif not record.HasField("transaction"):
-        ignored("unreadable")
     else:
-        return _alert(offset, record, currency)
+        paid = record.transaction
+        in_time = EVENT_TIME_MIN_MICROS <= paid.event_time_micros < EVENT_TIME_MAX_MICROS
+        if in_time and paid.customer_id and _CURRENCY.fullmatch(paid.currency or currency):
+            return _alert(offset, record, currency)
+        # The engine writes none of these, but nothing that it could write may stop the service.
+        ignored("unreadable")
     return None
 
 
@@ -129,7 +134,7 @@ def _alert(offset: int, record: log_pb2.DecisionRecord, currency: str) -> Alert:
         channel=CHANNELS[paid.channel - 1] if 0 < paid.channel <= len(CHANNELS) else None,
         merchant_category=paid.merchant_category if paid.HasField("merchant_category") else None,
         country=text("country"),
-        score=None if math.isnan(record.score) else record.score,
+        score=record.score if math.isfinite(record.score) else None,
         # Unspecified is read as review, see decision.proto.
         action=ACTIONS[record.action - 1] if 0 < record.action <= len(ACTIONS) else "review",
         reasons=tuple(reason.feature for reason in record.reasons),

@@ -101,6 +101,8 @@ class Senders:
             threading.Thread(target=self._run, name=f"alerts-sender-{number}", daemon=True)
             for number in range(settings.senders)
         ]
+        self.error: str | None = None
+        """Why one of them has ended."""
 
     def start(self) -> None:
         """Begin."""
@@ -121,12 +123,17 @@ class Senders:
             self._changed.notify_all()
 
     def _run(self) -> None:
-        while (taken := self._take()) is not None:
-            lane, waiting = taken
-            began = time.monotonic()
-            outcome = _sent(lane.target, waiting)
-            self._metrics.seconds.labels(lane.name).observe(time.monotonic() - began)
-            self._settle(lane, waiting, outcome)
+        try:
+            while (taken := self._take()) is not None:
+                lane, waiting = taken
+                began = time.monotonic()
+                outcome = _sent(lane.target, waiting)
+                self._metrics.seconds.labels(lane.name).observe(time.monotonic() - began)
+                self._settle(lane, waiting, outcome)
+        except Exception as error:  # a thread that died unseen would look like a quiet outbox
+            self.error = f"unexpected {type(error).__name__}: {error}"
+            self._log.told("error", {"message": "the alert service ends", "error": self.error})
+            raise
 
     def _take(self) -> tuple[Lane, Waiting] | None:
         """Wait for a message that may be sent now; `None`: it is time to end."""

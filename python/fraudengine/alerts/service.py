@@ -73,7 +73,7 @@ class AlertService:
     @property
     def error(self) -> str | None:
         """Why it can do no more; `None`: it goes on."""
-        return self._intake.error
+        return self._intake.error or self._senders.error
 
     @property
     def ready(self) -> bool:
