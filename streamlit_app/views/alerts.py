@@ -13,13 +13,15 @@ from typing import Any, cast
 import pandas as pd
 import streamlit as st
 
-from fraudengine.dashboard import case, guarded, judging, panel, settings, stores
+from fraudengine.dashboard import case, guarded, judging, panel, rows, settings, stores
 from fraudengine.dashboard.text import ACTIONS, ago, count, instant, money, moneys, zone
-from fraudengine.stores import GroupBy, QueuedAlert, QueueFilter, State
+from fraudengine.stores import Group, GroupBy, QueuedAlert, QueueFilter, QueueTotals, State
 
 SHOWN = 200
 GROUPS = 100
 BULK_MAX = 500
+QUEUE_SECONDS, GROUP_SECONDS = 2, 10
+"""How long sums over the whole queue are kept, for all sessions: each reads every open alert."""
 VIEWS = {
     "open": "Open",
     "customer_id": "By customer",
@@ -35,10 +37,24 @@ REFERENCE = settings().engine.reference_currency
 st.title("Alerts", anchor=False)
 
 
+@st.cache_data(ttl=QUEUE_SECONDS, max_entries=64, show_spinner=False)
+def counted(given: int, url: str) -> QueueTotals:
+    """Return how long the queue is; a verdict of this session counts at once."""
+    del given, url
+    return stores().queue_totals()
+
+
+@st.cache_data(ttl=GROUP_SECONDS, max_entries=64, show_spinner=False)
+def grouped(by: GroupBy, wanted: QueueFilter, given: int, url: str) -> tuple[Group, ...]:
+    """Return the groups with the most money at risk; a verdict of this session counts at once."""
+    del given, url
+    return stores().queue_groups(by, wanted, GROUPS)
+
+
 @panel
 def totals() -> None:
     """Show how long the queue is."""
-    told = stores().queue_totals()
+    told = counted(judging.given(), settings().postgres.url)
     queue, at_risk, asleep = st.columns([1, 2, 1])
     queue.metric("Open alerts", count(told.open))
     sums = {currency: round(amount) for currency, amount in told.at_risk_minor.items()}
@@ -137,7 +153,7 @@ def work_on(alerts: Sequence[QueuedAlert], key: str, nothing: str) -> None:
             ),
         )  # fmt: skip
         st.download_button(
-            "CSV", frame.to_csv(index=False), "alerts.csv", "text/csv", icon=":material/download:",
+            "CSV", lambda: rows.as_csv(frame), "alerts.csv", "text/csv", icon=":material/download:",
             on_click="ignore", key=f"{key}-csv",
         )  # fmt: skip
     picked = [alerts[row] for row in state["selection"]["rows"] if row < len(alerts)]
@@ -171,7 +187,7 @@ def queue(wanted: QueueFilter) -> None:
 def groups(by: GroupBy, wanted: QueueFilter) -> None:
     """Show who or what has the most money at risk, and all alerts of one of them."""
     judging.told()
-    found = stores().queue_groups(by, wanted, GROUPS)
+    found = grouped(by, wanted, judging.given(), settings().postgres.url)
     if not found:
         st.success("Nothing to do: no open alert.", icon=":material/done_all:")
         return
@@ -198,8 +214,8 @@ def groups(by: GroupBy, wanted: QueueFilter) -> None:
         columns = {**COLUMNS, "highest score": COLUMNS["score"]}
         st.dataframe(frame, hide_index=True, column_config=columns, height=min(480, 38 + 35 * len(frame)))
         st.download_button(
-            "CSV", frame.to_csv(index=False), f"alerts-by-{name}.csv", "text/csv", icon=":material/download:",
-            on_click="ignore", key=f"{by}-csv",
+            "CSV", lambda: rows.as_csv(frame), f"alerts-by-{name}.csv", "text/csv",
+            icon=":material/download:", on_click="ignore", key=f"{by}-csv",
         )  # fmt: skip
     with side, st.container(border=True):
         # By its key, not by its row: rows move with the queue.
@@ -234,7 +250,7 @@ def trail() -> None:
     st.caption(f"The newest {count(len(lines))} lines. The audit only grows: nobody can change it.")
     st.download_button(
         "CSV",
-        frame.to_csv(index=False),
+        lambda: rows.as_csv(frame),
         "audit.csv",
         "text/csv",
         icon=":material/download:",

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from typing import get_args
+from urllib.parse import quote
 
 import pandas as pd
 import streamlit as st
 
 from fraudengine import features
 from fraudengine.dashboard import case, guarded, panel, settings, stores
+from fraudengine.dashboard import rows as tables
 from fraudengine.dashboard.customer_history import Kind, scores, spend, used
 from fraudengine.dashboard.judging import VERDICT_NAMES
 from fraudengine.dashboard.panels import LIVE
-from fraudengine.dashboard.text import ACTIONS, ago, count, instant, money, share, zone
+from fraudengine.dashboard.text import ACTIONS, ago, code, count, instant, money, share, zone
 from fraudengine.money import Worth
 from fraudengine.stores import Filter, StoredTransaction
 
@@ -130,9 +132,8 @@ def live_windows(told: tuple[StoredTransaction, ...]) -> None:
         if feature["entity"] == "customer" and feature["group"] not in ("transaction", "place_time")
     ]
     st.dataframe(rows, hide_index=True, height=460, column_config={"value": RIGHT})
-    st.caption(
-        f"As the decision on `{found.transaction_id}` saw them, {instant(found.event_time_micros, zone())}."
-    )
+    at = instant(found.event_time_micros, zone())
+    st.caption(f"As the decision on {code(found.transaction_id)} saw them, {at}.")
 
 
 def what_is_used(told: tuple[StoredTransaction, ...]) -> None:
@@ -170,9 +171,10 @@ def alerts_and_labels(customer: str, told: tuple[StoredTransaction, ...]) -> Non
     known = stores().labels_of([*ids, *(each.transaction_id for each in told)])
     frauds = sum(label.is_fraud for label in known.values())
     open_alerts = sum(each.state.verdict is None for each in states.values())
+    link = f"[work on the open ones](./alerts?customer={quote(customer, safe='')})"
     st.markdown(
         f"**{count(len(flagged))}** alerts, **{count(open_alerts)}** without a verdict · "
-        f"**{count(frauds)}** known frauds · [work on the open ones](./alerts?customer={customer})"
+        f"**{count(frauds)}** known frauds · {link}"
     )
     others = [each for each in told if each.transaction_id in known and each.transaction_id not in states]
     rows = [
@@ -200,7 +202,7 @@ def alerts_and_labels(customer: str, told: tuple[StoredTransaction, ...]) -> Non
     st.dataframe(frame, hide_index=True, column_config={"amount": RIGHT, "score": SCORE})
     st.download_button(
         "CSV",
-        frame.to_csv(index=False),
+        lambda: tables.as_csv(frame),
         f"{customer}.csv",
         "text/csv",
         icon=":material/download:",

@@ -13,6 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from fraudengine import features
 from fraudengine.bundle import Bundle
 from fraudengine.dashboard import evaluation, evidence, guarded, model_charts, panel, settings, stores
+from fraudengine.dashboard import rows as tables
 from fraudengine.dashboard.text import count, instant, money, share, zone
 from fraudengine.dashboard.thresholds import AtThreshold, Outcomes
 from fraudengine.money import Worth
@@ -201,7 +202,7 @@ def by_day() -> None:
         },
     )  # fmt: skip
     st.download_button(
-        "CSV", rows.to_csv(index=False), "quality.csv", "text/csv", icon=":material/download:", key="d-csv"
+        "CSV", lambda: tables.as_csv(rows), "quality.csv", "text/csv", icon=":material/download:", key="d-csv"
     )
 
 
@@ -263,22 +264,23 @@ def drift() -> None:
         f"{count(trained.rows)} training rows."
     )
     st.download_button(
-        "CSV", rows.to_csv(index=False), "drift.csv", "text/csv", icon=":material/download:", key="f-csv"
+        "CSV", lambda: tables.as_csv(rows), "drift.csv", "text/csv", icon=":material/download:", key="f-csv"
     )
 
 
-deciding(bundle)
-threshold_tab, day_tab, drift_tab, report_tab = st.tabs(
-    ["Threshold", "Precision and recall", "Drift", "Evaluation"]
-)
-with threshold_tab:
-    explorer()
-with day_tab:
-    by_day()
-with drift_tab:
-    drift()
-with report_tab:
+def report() -> None:
+    """Show the evaluation of the training."""
     if isinstance(bundle, Bundle):
         evaluation.show(bundle)
     else:
         st.info(bundle, icon=":material/folder_off:")
+
+
+SECTIONS = {"Threshold": explorer, "Precision and recall": by_day, "Drift": drift, "Evaluation": report}
+
+deciding(bundle)
+section = st.segmented_control(
+    "Section", list(SECTIONS), default="Threshold", key="section", label_visibility="collapsed"
+)
+# Only what is looked at is read.
+SECTIONS[section or "Threshold"]()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import date
 
 import pytest
+import streamlit as st
 from dashboard import VIEWER, all_text, page
 from service_stack import Fresh
 from store_rows import add_alerts, add_days, made_tables
@@ -28,6 +29,7 @@ def settings(fresh: Fresh) -> Settings:
         "(ARRAY['EUR', 'USD'])[n % 2 + 1] "
         "FROM generate_series(0, 5) AS n",
     )
+    st.cache_data.clear()
     return made
 
 

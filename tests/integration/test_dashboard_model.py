@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -12,6 +13,7 @@ from dashboard import all_text, page
 from service_stack import Fresh
 from small_bundle import scoring_bundle
 from store_rows import add_alerts, add_days, add_transactions, made_tables
+from streamlit.testing.v1 import AppTest
 
 from fraudengine import _native
 from fraudengine.bundle import Bundle
@@ -58,6 +60,14 @@ def settings(fresh: Fresh, bundle: Path) -> Settings:
     return made
 
 
+def section(app: AppTest, name: str) -> Any:
+    """Open a section; return its table."""
+    app.session_state["section"] = name
+    app.run()
+    assert not app.exception
+    return app.dataframe[0].value
+
+
 def test_the_page_tells_model_thresholds_days_and_drift(settings: Settings) -> None:
     with page(settings, "model") as app:
         assert not app.exception
@@ -68,10 +78,12 @@ def test_the_page_tells_model_thresholds_days_and_drift(settings: Settings) -> N
         assert figures["Detection rate"] == "75.0%"
         assert figures["Precision"] == "15.0%"
         assert "4 labelled frauds among 1,020 transactions" in all_text(app)
-        days, drift, windows = (each.value for each in app.dataframe)
+        days = section(app, "Precision and recall")
         assert days[["alerts", "frauds", "caught"]].to_numpy().tolist() == [[20, 4, 3]]
-        assert len(drift) == FEATURES
-        assert "validation" in list(windows["window"])
+        assert len(section(app, "Drift")) == FEATURES
+        assert "validation" in list(section(app, "Evaluation")["window"])
+        app.session_state["section"] = "Threshold"
+        app.run()
         app.segmented_control(key="t-source").set_value("Held out in training").run()
         assert "of the validation window" in all_text(app)
 
@@ -87,6 +99,7 @@ def test_features_of_flagged_decisions_alone_are_no_drift(settings: Settings) ->
     with psycopg.connect(settings.postgres.url) as connection:
         connection.execute("UPDATE transactions SET features = NULL WHERE action = 1")
     with page(settings, "model") as app:
+        section(app, "Drift")
         assert "this is no drift" in all_text(app)
 
 

@@ -1,4 +1,4 @@
-"""Confidence intervals and drift."""
+"""Confidence intervals."""
 
 from __future__ import annotations
 
@@ -44,19 +44,3 @@ def test_days_are_resampled_as_a_ratio_of_sums() -> None:
     assert interval.value == pytest.approx(0.2)
     assert 0.1 <= interval.low <= interval.high <= 0.3
     assert np.isnan(bootstrap.by_day([0.0], [0.0]).value)
-
-
-def test_stability_index_is_zero_for_the_same_and_large_for_a_shifted_sample() -> None:
-    values = np.random.default_rng(0).normal(size=20_000)
-    assert bootstrap.population_stability(values, values) == pytest.approx(0, abs=1e-12)
-    assert bootstrap.population_stability(values, values + 2) > 1
-
-
-def test_stability_index_sees_values_going_missing() -> None:
-    values = np.random.default_rng(0).normal(size=10_000)
-    holes = np.where(np.arange(values.size) % 2 == 0, np.nan, values)
-    assert bootstrap.population_stability(values, holes) > 0.25
-    assert bootstrap.population_stability(np.full(100, np.nan), np.full(50, np.nan)) == pytest.approx(
-        0, abs=0.1
-    )
-    assert np.isnan(bootstrap.population_stability([], values))

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import altair as alt
-import pandas as pd
 import streamlit as st
 
+from fraudengine.dashboard import detail
 from fraudengine.dashboard.context import settings, stores
 from fraudengine.dashboard.judging import VERDICT_NAMES
-from fraudengine.dashboard.text import ACTIONS, instant, money, zone
+from fraudengine.dashboard.text import ACTIONS, code, customer_link, instant, money, zone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fraudengine.stores import AuditEntry, QueuedAlert, Reason
+    from fraudengine.stores import AuditEntry, QueuedAlert
 
-__all__ = ["COLOURS", "audit_rows", "reasons", "show", "state_of"]
-
-COLOURS = {"approve": "#2E86C8", "review": "#E69F00", "block": "#D1495B"}
-"""Of the actions: told apart with any colour vision, on light and on dark (after Okabe and Ito)."""
+__all__ = ["audit_rows", "show", "state_of"]
 
 _TRAIL = 20
 
@@ -32,10 +28,10 @@ def show(alert: QueuedAlert) -> None:
     st.markdown(f"#### {money(told.amount_minor, told.currency, reference)} · {ACTIONS[told.action]}")
     score = "no score" if told.score is None else f"score **{told.score:.3f}**"
     at_risk = money(round(alert.at_risk_minor), told.currency, reference)
-    st.markdown(f"{score} · **{at_risk}** at risk · {state_of(alert)}")
-    st.caption(f"`{told.transaction_id}` · {instant(told.event_time_micros, zone())}")
+    st.markdown(f"{score} · **{at_risk}** at risk · {code(state_of(alert))}")
+    st.caption(f"{code(told.transaction_id)} · {instant(told.event_time_micros, zone())}")
     facts = {
-        "Customer": f"[{told.customer_id}](./customer?customer={told.customer_id})",
+        "Customer": customer_link(told.customer_id),
         "Merchant": told.merchant_id,
         "Device": told.device_id,
         "Country": told.country,
@@ -44,9 +40,10 @@ def show(alert: QueuedAlert) -> None:
     }
     left, right = st.columns(2)
     for number, (name, value) in enumerate(facts.items()):
-        (left, right)[number % 2].markdown(f"{name}  \n**{value or '-'}**")
+        shown = "-" if value is None else value if name == "Customer" else code(value)
+        (left, right)[number % 2].markdown(f"{name}  \n{shown}")
     if told.reasons:
-        reasons(told.reasons)
+        detail.reasons(told)
     trail = stores().audit(_TRAIL, told.transaction_id)
     if trail:
         st.caption("What was done about it")
@@ -61,26 +58,6 @@ def state_of(alert: QueuedAlert) -> str:
     if state.snoozed_until_micros is not None:
         return f"snoozed until {instant(state.snoozed_until_micros, zone())}"
     return "open"
-
-
-def reasons(told: Sequence[Reason]) -> None:
-    """Show how much each reason raised the score, as bars."""
-    rows = pd.DataFrame(
-        {
-            "feature": [each.feature.replace("_", " ") for each in told],
-            "contribution": [each.contribution for each in told],
-            "value": ["missing" if each.value is None else f"{each.value:,.4g}" for each in told],
-        }
-    )
-    bars = alt.Chart(rows).encode(
-        x=alt.X("contribution:Q", title="raises the score by (log-odds)"),
-        y=alt.Y("feature:N", sort=None, title=None, axis=alt.Axis(labelLimit=220)),
-        tooltip=["feature", "value", "contribution"],
-    )
-    text = bars.mark_text(align="left", dx=4).encode(text="value:N")
-    st.altair_chart(
-        (bars.mark_bar(color=COLOURS["block"]) + text).properties(height=alt.Step(26)), width="stretch"
-    )
 
 
 def audit_rows(trail: Sequence[AuditEntry], *, ids: bool = True) -> list[dict[str, object]]:

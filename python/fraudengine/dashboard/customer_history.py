@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import altair as alt
 import pandas as pd
 
-from fraudengine.dashboard.case import COLOURS
+from fraudengine.dashboard.charts import ACTION_COLOURS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ def used(told: Sequence[StoredTransaction], kind: Kind, worth: Worth) -> list[Us
 def scores(told: Sequence[StoredTransaction], worth: Worth) -> alt.Chart:
     """Return the scores over time, told apart by colour and shape of their action."""
     rows = _table(told, worth)
-    names = list(COLOURS)
+    names = list(ACTION_COLOURS)
     chart: alt.Chart = (
         alt.Chart(rows)
         .mark_point(filled=True, size=70, opacity=0.9)
@@ -83,7 +83,7 @@ def scores(told: Sequence[StoredTransaction], worth: Worth) -> alt.Chart:
             y=alt.Y("score:Q", title="score", scale=alt.Scale(domain=[0, 1])),
             color=alt.Color(
                 "action:N", title=None, legend=alt.Legend(orient="top"),
-                scale=alt.Scale(domain=names, range=list(COLOURS.values())),
+                scale=alt.Scale(domain=names, range=list(ACTION_COLOURS.values())),
             ),
             shape=alt.Shape(
                 "action:N", title=None, scale=alt.Scale(domain=names, range=[_SHAPES[each] for each in names])
@@ -98,7 +98,7 @@ def scores(told: Sequence[StoredTransaction], worth: Worth) -> alt.Chart:
 def spend(told: Sequence[StoredTransaction], worth: Worth) -> alt.Chart:
     """Return the money of each day by action."""
     rows = _table(told, worth)
-    names = list(COLOURS)
+    names = list(ACTION_COLOURS)
     chart: alt.Chart = (
         alt.Chart(rows)
         .mark_bar()
@@ -107,7 +107,7 @@ def spend(told: Sequence[StoredTransaction], worth: Worth) -> alt.Chart:
             y=alt.Y("sum(amount):Q", title=f"spend a day, {worth.reference}"),
             color=alt.Color(
                 "action:N", title=None, legend=None,
-                scale=alt.Scale(domain=names, range=list(COLOURS.values())),
+                scale=alt.Scale(domain=names, range=list(ACTION_COLOURS.values())),
             ),
             tooltip=["yearmonthdate(time):T", "action", alt.Tooltip("sum(amount):Q", format=",.2f")],
         )

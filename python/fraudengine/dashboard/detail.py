@@ -12,14 +12,14 @@ import streamlit as st
 from fraudengine.dashboard import customer_charts, rows
 from fraudengine.dashboard.context import settings, stores
 from fraudengine.dashboard.panels import guarded
-from fraudengine.dashboard.text import ACTIONS, duration, instant, money, zone
+from fraudengine.dashboard.text import ACTIONS, code, customer_link, duration, instant, money, zone
 from fraudengine.features import catalogue
 from fraudengine.stores import Filter
 
 if TYPE_CHECKING:
     from fraudengine.stores import StoredTransaction
 
-__all__ = ["show"]
+__all__ = ["reasons", "show"]
 
 _BADGES: Final = {"approve": "blue", "review": "orange", "block": "red"}
 _HISTORY_DAYS: Final = 30
@@ -35,7 +35,7 @@ def show(told: StoredTransaction) -> None:
     _facts(told)
     why, features = st.columns([5, 7], gap="medium")
     with why, st.container(border=True):
-        _reasons(told)
+        reasons(told)
     with features, st.container(border=True):
         _features(told)
     _customer(told, reference)
@@ -80,7 +80,7 @@ def _facts(told: StoredTransaction) -> None:
     for column, facts in zip(st.columns([5, 4, 7, 4]), groups, strict=True):
         column.markdown(
             "  \n".join(
-                f":gray[{name}] &nbsp; {_code(value)}" for name, value in facts.items() if value is not None
+                f":gray[{name}] &nbsp; {code(value)}" for name, value in facts.items() if value is not None
             )
         )
     _verdict(told.transaction_id)
@@ -104,7 +104,8 @@ def _verdict(transaction_id: str) -> None:
         st.caption(" ".join(told))
 
 
-def _reasons(told: StoredTransaction) -> None:
+def reasons(told: StoredTransaction) -> None:
+    """Show which features raised the score, and by how much."""
     st.markdown("**Why**")
     if not told.reasons:
         st.caption(
@@ -163,10 +164,11 @@ def _customer(told: StoredTransaction, reference: str) -> None:
     around = list(page.transactions)
     if not any(each.transaction_id == told.transaction_id for each in around):
         around.append(told)
-    st.markdown(f"### Customer {_code(told.customer_id)}")
+    st.markdown(f"### Customer {code(told.customer_id)}")
     st.caption(
         f"{len(around):,} payments of the {_HISTORY_DAYS} days before and the day after"
         + (", the newest ones." if page.next else ".")
+        + f" Risk of {customer_link(told.customer_id)}."
     )
     line, place = st.columns(2, gap="medium")
     with line, st.container(border=True):
@@ -208,9 +210,3 @@ def _number(value: float) -> str:
         # Codes have four digits, and no separators.
         return f"{value:.0f}" if abs(value) < 1e4 else f"{value:,.0f}"
     return f"{value:,.3f}" if abs(value) < 100 else f"{value:,.1f}"
-
-
-def _code(value: object) -> str:
-    """Return text as it is, whatever Markdown it would be: ids come from outside."""
-    text = str(value).replace("`", "'")
-    return f"`{text}`"

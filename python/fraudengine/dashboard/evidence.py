@@ -15,9 +15,9 @@ import streamlit as st
 from fraudengine.bundle import Bundle
 from fraudengine.dashboard.context import settings, stores
 from fraudengine.dashboard.thresholds import Outcomes
+from fraudengine.drift import Reference, held_out_rows
 from fraudengine.errors import BundleError
 from fraudengine.money import Worth
-from fraudengine.training.reference import Reference, held_out_rows
 
 if TYPE_CHECKING:
     from fraudengine.stores import FeatureSample, QualityDay, ScoredSample

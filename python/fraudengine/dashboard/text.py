@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
+from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
@@ -14,7 +15,9 @@ import streamlit as st
 __all__ = [
     "ACTIONS",
     "ago",
+    "code",
     "count",
+    "customer_link",
     "duration",
     "instant",
     "minor_of_major",
@@ -107,6 +110,17 @@ def instant(micros: int, where: tzinfo) -> str:
     """Return a time of the reader's zone, with UTC beside it."""
     at = _EPOCH + timedelta(microseconds=micros)
     return f"{at.astimezone(where):%Y-%m-%d %H:%M:%S %Z} ({at:%H:%M:%S} UTC)"
+
+
+def code(value: object) -> str:
+    """Return text as it is, whatever Markdown it would be: ids come from outside."""
+    text = str(value).replace("`", "'")
+    return f"`{text}`"
+
+
+def customer_link(customer_id: str, page: str = "customer") -> str:
+    """Return a link to what another page says about a customer, as Markdown."""
+    return f"[{code(customer_id)}](./{page}?customer={quote(customer_id, safe='')})"
 
 
 def zone() -> tzinfo:

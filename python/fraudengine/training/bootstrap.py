@@ -1,4 +1,4 @@
-"""Confidence intervals by resampling, and drift of distributions. Seeded, so a report can be repeated.
+"""Confidence intervals by resampling. Seeded, so that a report can be repeated.
 
 Ranking figures are resampled by customer, because the transactions of one customer (and of one theft)
 are not independent; alert-list figures by day. Both are percentile intervals. With fewer than two units
@@ -15,15 +15,7 @@ import numpy.typing as npt
 
 from fraudengine.training.metrics import Curve, curve
 
-__all__ = [
-    "Interval",
-    "bin_edges",
-    "bin_shares",
-    "by_customer",
-    "by_day",
-    "population_stability",
-    "stability",
-]
+__all__ = ["Interval", "by_customer", "by_day"]
 
 
 @dataclass(frozen=True)
@@ -114,54 +106,3 @@ def _interval(value: float, drawn: list[float], level: float) -> Interval:
     tail = (1.0 - level) / 2
     low, high = np.quantile(usable, [tail, 1.0 - tail])
     return Interval(value, float(low), float(high))
-
-
-def population_stability(expected: npt.ArrayLike, actual: npt.ArrayLike, bins: int = 10) -> float:
-    """Return the population stability index of one feature between two samples; missing is one bin.
-
-    Below 0.1 the distribution is usually called stable, above 0.25 changed. Empty bins count as half a
-    row, so the index is finite. NaN when a sample is empty.
-
-    Parameters
-    ----------
-    expected, actual
-        Values with NaN for missing, any shape.
-    bins
-        Quantile bins of `expected`, at least 1.
-
-    """
-    before = np.asarray(expected, dtype=np.float64).ravel()
-    after = np.asarray(actual, dtype=np.float64).ravel()
-    edges = bin_edges(before, bins)
-    return stability(bin_shares(edges, before), bin_shares(edges, after), before.size, after.size)
-
-
-def bin_edges(values: npt.ArrayLike, bins: int = 10) -> npt.NDArray[np.float64]:
-    """Return the inner edges of quantile bins of the values that are there, ascending, each once."""
-    sample = np.asarray(values, dtype=np.float64).ravel()
-    present = sample[~np.isnan(sample)]
-    if not present.size:
-        return np.empty(0)
-    edges: npt.NDArray[np.float64] = np.unique(np.quantile(present, np.linspace(0, 1, bins + 1)[1:-1]))
-    return edges
-
-
-def bin_shares(edges: npt.NDArray[np.float64], values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return the share of the values in each bin, an edge belonging to the bin above it; last: the missing.
-
-    All are 0 when there are no values.
-    """
-    sample = np.asarray(values, dtype=np.float64).ravel()
-    missing = np.isnan(sample)
-    counts = np.bincount(np.searchsorted(edges, sample[~missing], side="right"), minlength=edges.size + 1)
-    return np.append(counts, missing.sum()) / max(1, sample.size)
-
-
-def stability(
-    before: npt.NDArray[np.float64], after: npt.NDArray[np.float64], rows_before: int, rows_after: int
-) -> float:
-    """Return the population stability index of two lists of `bin_shares`, counted on so many rows."""
-    if not rows_before or not rows_after:
-        return float("nan")
-    p, q = np.maximum(before, 0.5 / rows_before), np.maximum(after, 0.5 / rows_after)
-    return float(np.sum((q - p) * np.log(q / p)))

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import polars as pl
 
 from fraudengine import features
+from fraudengine.drift import population_stability
 from fraudengine.training import evaluate, metrics, xgboost_stage
-from fraudengine.training.bootstrap import population_stability
 
 if TYPE_CHECKING:
     from fraudengine.training.models import Models

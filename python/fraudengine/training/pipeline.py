@@ -19,6 +19,7 @@ import polars as pl
 
 from fraudengine import features
 from fraudengine.bundle import Bundle, write_bundle
+from fraudengine.drift import DRIFT_FILE, HELD_OUT_FILE
 from fraudengine.engine import Flag
 from fraudengine.errors import BundleError
 from fraudengine.training import artifacts, models, policy, reference, report, split
@@ -113,7 +114,7 @@ def train(
         **artifacts.model_files(final.forest, final.booster),
         "policy.json": policy.as_json(decided),
         "golden.parquet": golden,
-        reference.DRIFT_FILE: reference.drift_json(matrix.values[rows], matrix.names),
+        DRIFT_FILE: reference.drift_json(matrix.values[rows], matrix.names),
         **_held_out_file(labelled, fraud, windows, decided, held_out),
         **report.render(content, measured),
     }
@@ -155,7 +156,7 @@ def _held_out_file(
     part = history[rows]
     times = part["event_time"].cast(pl.Datetime("us", "UTC")).to_physical().to_numpy()
     return {
-        reference.HELD_OUT_FILE: reference.held_out_parquet(
+        HELD_OUT_FILE: reference.held_out_parquet(
             decided.score(*held_out),
             fraud[rows],
             part["amount_minor"].to_numpy(),

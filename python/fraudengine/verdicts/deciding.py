@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from fraudengine import _native
 from fraudengine.errors import ConfigError, InputError, StoreError
 from fraudengine.stores.casebook import NO_ALERT, Case, Casebook, Change
+from fraudengine.verdicts.checks import checked_names
 from fraudengine.verdicts.record import VERDICTS, analyst_label, now_micros, source_name
 
 if TYPE_CHECKING:
@@ -34,12 +33,8 @@ if TYPE_CHECKING:
     from fraudengine.verdicts.topic import LabelTopic
     from fraudengine.wire.label_pb2 import Label
 
-__all__ = ["AT_ONCE_MAX", "NOTE_CHARACTERS_MAX", "Outcome", "Verdicts", "checked_text"]
+__all__ = ["Outcome", "Verdicts"]
 
-AT_ONCE_MAX = 1_000
-"""Most transactions decided about in one go."""
-NOTE_CHARACTERS_MAX = 2_000
-"""Longest note."""
 _SNOOZE_DAYS_MAX = 365
 # Kafka gives up first, so that its own reason is told.
 _KAFKA_SHARE = 0.8
@@ -107,7 +102,7 @@ class Verdicts:
             `postgres.enabled` is false.
 
         """
-        names = _checked(transaction_ids, actor, note)
+        names = checked_names(transaction_ids, actor, note)
         history, queue = self._stores.history, self._stores.queue
         if history is None or queue is None:
             raise ConfigError("postgres.enabled is false: there are no alerts")
@@ -159,7 +154,7 @@ class Verdicts:
             As in `decide`; or the time is past or too far.
 
         """
-        names = _checked(transaction_ids, actor, note)
+        names = checked_names(transaction_ids, actor, note)
         now = now_micros()
         if not now < until_micros <= now + _SNOOZE_DAYS_MAX * 86_400_000_000:
             raise InputError(
@@ -190,7 +185,7 @@ class Verdicts:
             As in `decide`.
 
         """
-        _checked([transaction_id], actor, note)
+        checked_names([transaction_id], actor, note)
 
         async def work(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> Outcome:
             book = Casebook(connection)
@@ -262,36 +257,6 @@ class Verdicts:
         if self._stores.postgres is None:
             raise ConfigError("postgres.enabled is false: there are no alerts")
         return self._stores.postgres
-
-
-def checked_text(value: str, field: str, characters_max: int) -> str:
-    """Return a text as it may be stored.
-
-    Raises
-    ------
-    InputError
-        It is empty, too long, holds a control character other than a line break, or a card number.
-
-    """
-    if not value.strip():
-        raise InputError(f"{field} is empty")
-    if len(value) > characters_max:
-        raise InputError(f"{field} has {len(value)} characters, at most {characters_max}")
-    if any(unicodedata.category(each) == "Cc" and each != "\n" for each in value):
-        raise InputError(f"{field} holds a control character")
-    if any(_native.is_card_number(each) for each in [value, *value.split()]):
-        raise InputError(f"{field} holds what looks like a card number; leave it out")
-    return value
-
-
-def _checked(names: Sequence[str], actor: str, note: str | None) -> list[str]:
-    unique = list(dict.fromkeys(names))
-    if not 0 < len(unique) <= AT_ONCE_MAX:
-        raise InputError(f"transactions are {len(unique)}, must be 1 to {AT_ONCE_MAX}")
-    checked_text(actor, "actor", 128)
-    if note is not None:
-        checked_text(note, "note", NOTE_CHARACTERS_MAX)
-    return unique
 
 
 def _snoozed(case: Case) -> Literal["done", "already"]:

@@ -1,4 +1,4 @@
-"""What a bundle remembers of its training: distributions, held-out scores; older bundles without them."""
+"""Drift of features, and what a bundle remembers of its training: distributions, held-out scores."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from small_bundle import scoring_bundle
 
 from fraudengine import features
 from fraudengine.bundle import Bundle, write_bundle
+from fraudengine.drift import DRIFT_FILE, HELD_OUT_FILE, Reference, held_out_rows, population_stability
 from fraudengine.errors import BundleError
-from fraudengine.training.bootstrap import population_stability
-from fraudengine.training.reference import DRIFT_FILE, HELD_OUT_FILE, Reference, drift_json, held_out_rows
+from fraudengine.training.reference import drift_json, held_out_parquet
 
 GENERATOR = np.random.default_rng(7)
 
@@ -82,12 +82,24 @@ def test_a_damaged_file_is_refused(bundle: Bundle, tmp_path: Path, damaged: byte
 
 
 def test_the_weight_of_a_sample_adds_up() -> None:
-    from fraudengine.training import reference
-
     fraud = np.array([1] + [0] * 450_000, dtype=np.int8)
-    data = reference.held_out_parquet(
+    data = held_out_parquet(
         np.linspace(0, 1, fraud.size, dtype=np.float32), fraud, np.ones(fraud.size, dtype=np.int64), None, 3.0
     )
     rows = pl.read_parquet(data)
     assert rows.height < 200_002
     assert rows["weight"].sum() == pytest.approx(fraud.size)
+
+
+def test_stability_index_is_zero_for_the_same_and_large_for_a_shifted_sample() -> None:
+    values = np.random.default_rng(0).normal(size=20_000)
+    assert population_stability(values, values) == pytest.approx(0, abs=1e-12)
+    assert population_stability(values, values + 2) > 1
+
+
+def test_stability_index_sees_values_going_missing() -> None:
+    values = np.random.default_rng(0).normal(size=10_000)
+    holes = np.where(np.arange(values.size) % 2 == 0, np.nan, values)
+    assert population_stability(values, holes) > 0.25
+    assert population_stability(np.full(100, np.nan), np.full(50, np.nan)) == pytest.approx(0, abs=0.1)
+    assert np.isnan(population_stability([], values))
