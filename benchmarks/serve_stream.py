@@ -76,10 +76,10 @@ def busy(bench: Bench) -> dict[str, Any]:
     ):
         while client.status()["phase"] != "running":
             time.sleep(0.05)
-        load = bench.load(settings, tps=arguments.tps, seconds=arguments.seconds + 10)
+        load = bench.load(settings, tps=arguments.tps, seconds=arguments.seconds + arguments.warm + 5)
         while (watermark := client.status()["watermark_micros"]) == 0:
             time.sleep(0.05)
-        time.sleep(5)
+        time.sleep(arguments.warm)
         calls = Calls(address, 5.0, lambda: watermark)
 
         async def all_calls() -> None:
@@ -149,6 +149,12 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=200.0, help="calls a second")
     parser.add_argument("--tps", type=float, default=20_000.0, help="transactions of the load a second")
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument(
+        "--warm",
+        type=float,
+        default=30.0,
+        help="seconds of load before the first call: the broker compiles itself in its first half minute",
+    )
     parser.add_argument("--customers", type=int, default=10_000)
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "benchmark")
     parser.set_defaults(threads=1, labels="fraud", set=[])

@@ -80,6 +80,7 @@ class Engine:
     def process(
         self, transactions: pl.DataFrame, labels: pl.DataFrame | None = None, *, features: bool = False
     ) -> dict[str, Any]: ...
+    def customer_windows(self, customer_id: str) -> dict[str, float] | None: ...
     def stats(self) -> dict[str, Any]: ...
 
 @final
@@ -387,6 +388,9 @@ class StreamScoring:
 
     def take(self, seconds: float) -> list[tuple[int, bytes]]:
         """Wait for responses, at most so long; return those that are there, by ticket."""
+
+    def customer_windows(self, customer_id: str) -> dict[str, float] | None:
+        """Return what `Engine.customer_windows` says of the replica; `None` also: there is no state yet."""
 
     def is_ready(self) -> bool:
         """Return whether the replica of the state is as new as the log of decisions."""

@@ -276,6 +276,24 @@ class Engine:
             features=result.get("features"),
         )
 
+    def customer_windows(self, customer_id: str) -> dict[str, float] | None:
+        """Return what the windows of a customer hold at the newest event time there was.
+
+        Parameters
+        ----------
+        customer_id
+            As sent with the transactions.
+
+        Returns
+        -------
+        dict or None
+            Values of the 17 features of the customer that say something between two transactions
+            (`customer_count_*`, `customer_sum_*`, `customer_hours_since_last` and others), by their names,
+            units and meanings in the catalogue; NaN where nothing is known. `None`: no such customer is kept.
+
+        """
+        return self._native.customer_windows(customer_id)
+
     def stats(self) -> dict[str, Any]:
         """Return counters, and for each entity kind its live entities, bytes and evictions."""
         return self._native.stats()

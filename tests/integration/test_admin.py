@@ -25,7 +25,7 @@ from fraudengine.bundle import Bundle
 from fraudengine.engine import Engine
 from fraudengine.errors import ConfigError
 from fraudengine.training import BoosterOptions, ForestOptions
-from fraudengine.wire import admin_pb2
+from fraudengine.wire import admin_pb2, inference_pb2
 from fraudengine.wire.scoring_pb2 import ScoreRequest, ScoreResponse
 from fraudengine.wire.transaction_pb2 import Transaction
 
@@ -87,6 +87,46 @@ def test_the_model_is_exchanged_and_taken_back(bundles: list[Path], tokens: Path
         assert scored(channel, "by-first").model == int(first.hash[:16], 16)
 
 
+def test_the_choice_of_a_model_outlives_a_restart(bundles: list[Path], tokens: Path, tmp_path: Path) -> None:
+    first, second = (Bundle.load(path) for path in bundles)
+    settings = {**settings_of(tokens, tmp_path), "serve.state_folder": str(tmp_path / "own")}
+
+    def models(given: Path | None, **asked: str) -> tuple[str, str]:
+        """Start with a bundle, ask for another one, and tell who decides and who did before."""
+        with (
+            running(given, settings) as server,
+            grpc.insecure_channel(server.address) as channel,
+            grpc.insecure_channel(server.admin_address) as admin,
+        ):
+            if asked:
+                ask(admin, "AdminService/ActivateModel", metadata=METADATA, **asked)
+            told = ask(admin, "AdminService/GetModel", metadata=METADATA)
+            model = scored(channel, f"t{time.time_ns()}").model
+            assert model == int(told.active.hash[:16], 16)
+            return told.active.hash, told.previous.hash
+
+    assert models(bundles[0], path=str(second.path)) == (second.hash, first.hash)
+    assert models(bundles[0]) == (second.hash, first.hash)
+    assert models(None) == (second.hash, first.hash)
+    # Started with another bundle than before: somebody has decided anew.
+    assert models(bundles[1]) == (second.hash, first.hash)
+    assert models(bundles[0]) == (first.hash, second.hash)
+
+
+def test_the_inference_service_follows(bundles: list[Path], tokens: Path, tmp_path: Path) -> None:
+    second = Bundle.load(bundles[1])
+    with (
+        running(bundles[0], {**settings_of(tokens, tmp_path), "serve.inference": True}) as server,
+        grpc.insecure_channel(server.address) as channel,
+        grpc.insecure_channel(server.admin_address) as admin,
+    ):
+        ask(admin, "AdminService/ActivateModel", metadata=METADATA, path=str(second.path))
+        metadata = channel.unary_unary("/inference.GRPCInferenceService/ModelMetadata")
+        asked = inference_pb2.ModelMetadataRequest(name="fraudengine").SerializeToString()
+        told = inference_pb2.ModelMetadataResponse.FromString(metadata(asked))
+        assert list(told.versions) == [second.hash[:16]]
+
+
 @pytest.mark.parametrize(
     ("fields", "field", "reason"),
     [
@@ -133,11 +173,13 @@ def test_the_stream_is_what_it_acts_on(
         settings = {**settings_of(tokens, tmp_path / "serve"), "serve.admin_stream": stream.client().url}
         with (
             running(bundles[0], settings) as server,
+            grpc.insecure_channel(server.address) as channel,
             grpc.insecure_channel(server.admin_address) as admin,
         ):
             asked = {"path": str(second.path), "hash": second.hash}
             told = ask(admin, "AdminService/ActivateModel", metadata=METADATA, **asked)
             assert told.active.hash == stream.status()["bundle_hash"] == second.hash
+            assert scored(channel, "followed").model == int(second.hash[:16], 16)
             told = ask(admin, "AdminService/GetModel", metadata=METADATA)
             assert (told.active.hash, told.previous.hash) == (second.hash, first.hash)
             wrong = {**asked, "hash": first.hash}

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 from live_service import LiveService, ask, invalid_field, live_service, refused
-from scoring_server import details, running
+from scoring_server import call, details, running
 from service_stack import Fresh
 from small_bundle import small_bundle
 from small_history import small_history
@@ -25,6 +25,8 @@ from fraudengine import _native, services
 from fraudengine.training import BoosterOptions, ForestOptions
 from fraudengine.wire.label_pb2 import LabelSource, Verdict
 from fraudengine.wire.monitoring_pb2 import AlertStatus
+from fraudengine.wire.scoring_pb2 import ScoreRequest
+from fraudengine.wire.transaction_pb2 import Transaction
 
 DAYS, ROWS = 30, 1_800
 CARD = "4111 1111 1111 1111"
@@ -186,7 +188,27 @@ def test_a_customer_is_known(live: LiveService, decided: list[Any], history: pl.
     assert told.profile.flagged == len(told.alerts)
     assert told.profile.last_seen_micros == told.history[0].transaction.event_time_micros
     assert list(told.profile.last_reasons) == [each.feature for each in told.alerts[0].reasons]
-    assert not told.windows
+    assert not told.windows, "this service decides for itself, and nobody has asked it"
+
+
+def test_the_windows_of_a_customer_are_those_of_the_engine(live: LiveService) -> None:
+    now = time.time_ns() // 1_000
+    for number in range(3):
+        asked = Transaction(
+            transaction_id=f"w{number}",
+            event_time_micros=now + number,
+            customer_id="asked-here",
+            merchant_id=f"m{number % 2}",
+            amount_minor=1_050,
+        )
+        call(live.channel, "Score", ScoreRequest(transaction=asked).SerializeToString())
+    told = ask(live.channel, _PROFILE, customer_id="asked-here").windows
+    windows = {each.feature: each.value if each.HasField("value") else None for each in told}
+    assert windows["customer_count_1h"] == windows["customer_count_30d"] == 3
+    assert windows["customer_sum_24h"] == pytest.approx(31.5)
+    assert windows["customer_merchants_24h"] == 2
+    assert windows["customer_days_since_fraud"] is None
+    assert set(windows) < {name for name, *_ in _native.catalogue_features()}
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,9 @@ def test_the_answer_is_the_decision_that_the_stream_published(bundle: Path, topi
         streamed = [ScoreStreamResponse.FromString(each).result.decision for each in answers]
         status = status_of(server)
         assert (status["decided"], status["degraded"]) == (200, {})
+        windows = server._service.customer_windows("c2")
+        assert windows["customer_count_1h"] == sum(each.customer_id == "c2" for each in asked)
+        assert not server._service.customer_windows("nobody")
     decisions = [*one_by_one, *(each.decision for each in together), *streamed]
     by_id = {record.transaction.transaction_id: record for _, record in topics.decisions()}
     assert len(by_id) == 200
@@ -273,10 +276,11 @@ def test_json_topics_get_json(bundle: Path, topics: Topics) -> None:
     )
     json = {"kafka__transactions_format": "json"}
     with (
-        topics.stream(bundle, **json),
+        topics.stream(bundle, **json) as process,
         running(bundle, served(topics, **PATIENT, **json)) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
+        process.await_status(lambda told: told["phase"] == "running", 60, "a running stream")
         await_serving(channel)
         decision = score(channel, asked)
     ((_, record),) = topics.decisions()

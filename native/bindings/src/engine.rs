@@ -1,6 +1,6 @@
 //! `_native.Engine`: the fold for Python. Frames in, arrays out, the GIL released in between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use fraudengine_core::event::{
 use fraudengine_core::limits::{
     BATCH_MAX, ENTITIES_DEFAULT, LATENESS_DEFAULT, LATENESS_MAX, MEMORY_DEFAULT, MEMORY_MIN,
 };
-use fraudengine_core::units::DurationMicros;
+use fraudengine_core::units::{DurationMicros, EntityKey};
 use fraudengine_core::workers::{self, Workers};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -154,6 +154,12 @@ impl PyEngine {
             Ok(results)
         })?;
         results.into_dict(py, features)
+    }
+
+    /// What a customer's windows hold now, by feature name; none: the customer is not known.
+    fn customer_windows(&self, py: Python<'_>, customer_id: &str) -> Option<HashMap<&'static str, f32>> {
+        let key = EntityKey::of(customer_id.as_bytes());
+        py.detach(|| self.lock().engine.customer_windows(key)).map(HashMap::from)
     }
 
     /// Counters and sizes.

@@ -1,9 +1,11 @@
 //! `_native.StreamScoring`: requests of the scoring service that the stream decides.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use fraudengine_core::decision::{Calibration, Policy};
+use fraudengine_core::units::EntityKey;
 use fraudengine_runtime::follow::{Gateway, ServeSettings, Target, Told as Outcome};
 use fraudengine_runtime::scoring::{Refusal, degraded};
 use fraudengine_runtime::scoring_request::{transaction_of, transactions_of};
@@ -112,6 +114,13 @@ impl PyStreamScoring {
         let wait = Duration::from_secs_f64(seconds.clamp(0.0, 60.0));
         let answers = py.detach(|| self.gateway.take(wait));
         answers.into_iter().map(|(ticket, answer)| (ticket, PyBytes::new(py, &answer))).collect()
+    }
+
+    /// What a customer's windows hold in the replica, by feature name; none: not known, or there is no state yet.
+    fn customer_windows(&self, py: Python<'_>, customer_id: &str) -> Option<HashMap<&'static str, f32>> {
+        let key = EntityKey::of(customer_id.as_bytes());
+        let found = py.detach(|| self.gateway.replica().read(|engine| engine.customer_windows(key)));
+        found.ok().flatten().map(HashMap::from)
     }
 
     /// Whether the state is as new as the log.

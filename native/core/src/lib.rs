@@ -20,4 +20,5 @@ pub mod window;
 pub mod workers;
 
 pub use engine::{Batch, Engine, EngineConfig, Model, Output};
+pub use peek::STANDING;
 pub use recovery::{Decided, Stands};

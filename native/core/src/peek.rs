@@ -9,8 +9,32 @@ use crate::engine::{Engine, Model, Output, flag, score_and_decide};
 use crate::entity::{Context, Earlier, Profile};
 use crate::event::{Label, Transaction};
 use crate::feature::catalogue;
+use crate::units::{AmountMinor, EntityKey};
 use crate::window::Table;
 use crate::workers::Inline;
+
+/// Features of a customer that say something between two transactions: none of them reads the transaction's own values.
+pub const STANDING: [&str; 17] = [
+    "customer_count_10m",
+    "customer_count_1h",
+    "customer_count_24h",
+    "customer_count_7d",
+    "customer_count_30d",
+    "customer_sum_1h",
+    "customer_sum_24h",
+    "customer_sum_7d",
+    "customer_sum_30d",
+    "customer_hours_since_last",
+    "customer_mean_30d",
+    "customer_deviation_30d",
+    "customer_merchants_24h",
+    "customer_merchants_7d",
+    "customer_devices_7d",
+    "customer_frauds_30d",
+    "customer_days_since_fraud",
+];
+/// Those of them that count the transaction that looks.
+const COUNTS: usize = 5;
 
 /// One transaction that looks at the state.
 struct Look<'a> {
@@ -91,5 +115,30 @@ impl Engine {
                 Earlier::InBatch(_) => (f32::NAN, Action::Review),
             };
         }
+    }
+
+    /// What the windows of a customer hold at the newest event time there was: the [`STANDING`] features with the
+    /// catalogue's meaning, NaN where nothing is known. `None`: no such customer is kept.
+    pub fn customer_windows(&self, customer: EntityKey) -> Option<[(&'static str, f32); STANDING.len()]> {
+        self.customers.get(customer)?;
+        // A transaction without values looks, and is taken off the counts again. Its id is nobody else's.
+        let nothing = Transaction {
+            id: EntityKey::from_hash(customer.get() ^ 0x9E37_79B9_7F4A_7C15),
+            time: self.watermark,
+            amount: AmountMinor(0),
+            entities: [Some(customer), None, None, None, None],
+            place: None,
+            channel: None,
+            category: None,
+            country: None,
+        };
+        let mut out = Output::default();
+        self.peek(&[nothing], None, &mut out);
+        let mut found = STANDING.map(|name| {
+            let column = catalogue::CUSTOMER.iter().position(|feature| feature.name == name);
+            (name, column.map_or(f32::NAN, |column| out.features[column]))
+        });
+        found[..COUNTS].iter_mut().for_each(|(_, count)| *count -= 1.0);
+        Some(found)
     }
 }

@@ -10,8 +10,8 @@ use fraudengine_core::feature::catalogue;
 use fraudengine_core::model::Ensemble;
 use fraudengine_core::units::DurationMicros;
 use fraudengine_core::workers::Inline;
-use fraudengine_core::{Batch, Engine, EngineConfig, Model, Output};
-use support::{HOUR, history};
+use fraudengine_core::{Batch, Engine, EngineConfig, Model, Output, STANDING};
+use support::{HOUR, history, key};
 
 const LEAF: u16 = u16::MAX;
 
@@ -117,4 +117,46 @@ fn rows_that_look_together_do_not_see_one_another() {
         assert_eq!(alone.score[0].to_bits(), out.score[at].to_bits(), "row {at}");
         assert_eq!((alone.action[0], alone.flags[0]), (out.action[at], out.flags[at]));
     }
+}
+
+/// Asks for the windows of each customer and adds up the history again, slowly.
+#[test]
+fn the_windows_of_a_customer_hold_what_its_history_adds_up_to() {
+    for name in STANDING {
+        assert!(catalogue::CUSTOMER.iter().any(|feature| feature.name == name), "{name}");
+    }
+    let (transactions, labels) = history(4, 2_000);
+    let config = EngineConfig { lateness: DurationMicros(1_000 * HOUR), ..EngineConfig::default() };
+    let mut engine = Engine::new(config);
+    for (_, label) in &labels {
+        engine.expect(*label);
+    }
+    let due = engine.due_labels(&transactions);
+    let batch = Batch { transactions: &transactions, labels: &due };
+    engine.process_batch(batch, None, &Inline, &mut Output::default());
+    let before = engine.snapshot();
+    let now = engine.watermark().unwrap().0;
+    let mut seen = std::collections::HashSet::new();
+    let unique: Vec<&Transaction> = transactions.iter().filter(|row| seen.insert(row.id)).collect();
+    let mut with_fraud = 0;
+    for number in 0..60 {
+        let customer = key(0, number);
+        let windows = engine.customer_windows(customer).unwrap();
+        let of = |name: &str| windows.iter().find(|(each, _)| *each == name).unwrap().1;
+        let own: Vec<&&Transaction> = unique.iter().filter(|row| row.entities[0] == Some(customer)).collect();
+        let within = |hours: i64| own.iter().filter(move |row| row.time.0 > now - hours * HOUR);
+        for (suffix, hours) in [("1h", 1), ("24h", 24), ("7d", 168), ("30d", 720)] {
+            assert_eq!(of(&format!("customer_count_{suffix}")), within(hours).count() as f32);
+            let sum: i64 = within(hours).map(|row| row.amount.0).sum();
+            assert_eq!(of(&format!("customer_sum_{suffix}")), (sum as f64 / 100.0) as f32);
+        }
+        let merchants: std::collections::HashSet<_> = within(168).filter_map(|row| row.entities[3]).collect();
+        assert_eq!(of("customer_merchants_7d"), merchants.len() as f32);
+        let last = own.iter().map(|row| row.time.0).max().unwrap();
+        assert_eq!(of("customer_hours_since_last"), ((now - last) as f64 / HOUR as f64) as f32);
+        with_fraud += usize::from(of("customer_frauds_30d") > 0.0);
+    }
+    assert!(with_fraud > 5, "{with_fraud}");
+    assert!(engine.customer_windows(key(0, 1_000)).is_none());
+    assert!(engine.snapshot() == before, "looking changed the state");
 }

@@ -68,7 +68,7 @@ async def _serve(settings: Settings, bundle: Bundle | None, *, as_json: bool) ->
     if as_json:
         told = {"address": server.address, "metrics": server.metrics_address, "admin": server.admin_address}
         print_json(told)
-    scoring = "scoring" if bundle is None else f"scoring with {bundle.path}"
+    scoring = "scoring" if server.bundle is None else f"scoring with {server.bundle.path}"
     who = "; the stream decides" if settings.serve.mode == "stream" else ""
     notify([f"{scoring} at {server.address}; metrics at {server.metrics_address}{who}"])
     await asked.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from fraudengine.wire.decision_pb2 import Reason
@@ -78,8 +79,9 @@ def stored_transaction(read: records.StoredTransaction) -> StoredTransaction:
 
 
 def feature_values(values: Mapping[str, float | None]) -> list[FeatureValue]:
-    """Return features by name; `None` is unset."""
-    return [FeatureValue(feature=name, value=value) for name, value in values.items()]
+    """Return features by name; `None` and NaN are unset."""
+    known = {name: None if value is None or math.isnan(value) else value for name, value in values.items()}
+    return [FeatureValue(feature=name, value=value) for name, value in known.items()]
 
 
 def known_label(read: records.KnownLabel | None) -> KnownLabel | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -37,6 +37,7 @@ from fraudengine.wire.inference_pb2 import (
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+    from fraudengine._native import Predictor
     from fraudengine.bundle import Bundle
     from fraudengine.serving.admission import Admission
     from fraudengine.serving.metrics import Metrics
@@ -51,6 +52,11 @@ _ID_BYTES_MAX = 128
 _VECTOR_BYTES = 4 * INPUT.shape[1]
 
 Request = TypeVar("Request", bound="Message")
+
+
+class _Model(NamedTuple):
+    predictor: Predictor
+    version: str
 
 
 class InferenceService:
@@ -76,8 +82,8 @@ class InferenceService:
 
     def use(self, bundle: Bundle) -> None:
         """Infer with this model from the next request on."""
-        self._predictor = bundle.predictor()
-        self._version = bundle.hash[:16]
+        # Together: another thread may do this while a request is under way.
+        self._model = _Model(bundle.predictor(), bundle.hash[:16])
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Return the methods by name, all of them on bytes."""
@@ -113,7 +119,7 @@ class InferenceService:
     async def model_ready(self, request: bytes, context: grpc.aio.ServicerContext) -> bytes:
         """Answer one `ModelReadyRequest`."""
         asked = await _parsed(ModelReadyRequest, request, context)
-        served = asked.name == MODEL and asked.version in ("", self._version)
+        served = asked.name == MODEL and asked.version in ("", self._model.version)
         return _bytes(ModelReadyResponse(ready=self._ready and served))
 
     async def server_metadata(self, request: bytes, context: grpc.aio.ServicerContext) -> bytes:
@@ -124,10 +130,10 @@ class InferenceService:
     async def model_metadata(self, request: bytes, context: grpc.aio.ServicerContext) -> bytes:
         """Answer one `ModelMetadataRequest`."""
         asked = await _parsed(ModelMetadataRequest, request, context)
-        await self._check_model(asked.name, asked.version, context)
+        model = await self._model_for(asked.name, asked.version, context)
         response = ModelMetadataResponse(
             name=MODEL,
-            versions=[self._version],
+            versions=[model.version],
             platform=MODEL,
             inputs=[metadata_of(INPUT)],
             outputs=[metadata_of(tensor) for tensor in OUTPUTS],
@@ -152,7 +158,7 @@ class InferenceService:
 
     async def _inferred(self, request: bytes, context: grpc.aio.ServicerContext) -> bytes:
         asked = await _parsed(ModelInferRequest, request, context)
-        await self._check_model(asked.model_name, asked.model_version, context)
+        model = await self._model_for(asked.model_name, asked.model_version, context)
         told = asked.parameters.get("catalogue_hash")
         if told is not None and told.string_param != catalogue_hash():
             message = f"catalogue_hash is {told.string_param[:64]!r}, the model reads {catalogue_hash()}"
@@ -160,20 +166,21 @@ class InferenceService:
         if len(asked.id.encode()) > _ID_BYTES_MAX:
             raise TensorError("id", f"id has more than {_ID_BYTES_MAX} bytes")
         rows = features_of(asked)
-        response = ModelInferResponse(model_name=MODEL, model_version=self._version, id=asked.id)
+        response = ModelInferResponse(model_name=MODEL, model_version=model.version, id=asked.id)
         loop = asyncio.get_running_loop()
-        predicted = await loop.run_in_executor(self._thread, self._predictor.predict, rows)
+        predicted = await loop.run_in_executor(self._thread, model.predictor.predict, rows)
         wanted = [each.name for each in asked.outputs]
         answer_of(predicted, wanted, response, raw=bool(asked.raw_input_contents))
         return _bytes(response)
 
-    async def _check_model(self, name: str, wanted: str, context: grpc.aio.ServicerContext) -> None:
+    async def _model_for(self, name: str, wanted: str, context: grpc.aio.ServicerContext) -> _Model:
+        model = self._model
         if name != MODEL:
             message = f"there is no model {name[:64]!r}, this server has {MODEL!r}"
-        elif wanted not in ("", self._version):
-            message = f"version {wanted[:64]!r} of {MODEL!r} is not served, {self._version!r} is"
+        elif wanted not in ("", model.version):
+            message = f"version {wanted[:64]!r} of {MODEL!r} is not served, {model.version!r} is"
         else:
-            return
+            return model
         await refuse(context, grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND", message)
 
 

@@ -37,17 +37,12 @@ if TYPE_CHECKING:
     from fraudengine.stores.reader import Stores
     from fraudengine.stores.records import Writer
 
-__all__ = ["SERVICE", "MonitoringService", "no_windows"]
+__all__ = ["SERVICE", "MonitoringService"]
 
 SERVICE = "fraudengine.v1.MonitoringService"
 _MINUTES, _PAGE, _PAGE_MAX, _HISTORY, _HISTORY_MAX = 5, 50, 500, 20, 100
 _HISTORY_SHARE = 0.5
 _LAG_SECONDS = 1.0
-
-
-def no_windows(_customer_id: str) -> Mapping[str, float | None]:
-    """Return the windows that a process without a copy of the engine's state knows: none."""
-    return {}
 
 
 class MonitoringService:
@@ -64,8 +59,8 @@ class MonitoringService:
     methods
         Makes handlers.
     windows
-        Returns the windows of a customer at this moment, by the catalogue's names; empty where this process
-        keeps no copy of the engine's state.
+        Returns the windows of a customer by the catalogue's names, from the engine's state or its replica;
+        called off the event loop.
 
     """
 
@@ -75,7 +70,7 @@ class MonitoringService:
         ends: TopicEnds,
         watching: Watching,
         methods: Methods,
-        windows: Callable[[str], Mapping[str, float | None]] = no_windows,
+        windows: Callable[[str], Mapping[str, float]],
     ) -> None:
         self._stores = stores
         self._ends = ends
@@ -163,12 +158,12 @@ class MonitoringService:
         """Answer one `GetUserRiskProfileRequest`."""
         customer = requests.text(asked.customer_id, "customer_id")
         size = requests.count(asked.history_size, "history_size", _HISTORY, _HISTORY_MAX)
-        profile, alerts, history = await asyncio.gather(
+        profile, alerts, history, windows = await asyncio.gather(
             self._live.profile(customer, seconds=time.seconds),
             self._history.alerts_of(customer, size, seconds=time.seconds),
             self._history.page(Filter(customer_id=customer), size, seconds=time.seconds * _HISTORY_SHARE),
+            asyncio.to_thread(self._windows, customer),
         )
-        windows = self._windows(customer)
         if profile is None and not (alerts or history.transactions or history.next or windows):
             raise not_found(f"nothing is known about the customer {customer}")
         return GetUserRiskProfileResponse(

@@ -5,6 +5,7 @@ Every method may take seconds and raises `FraudEngineError`; none runs on the ev
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from pathlib import Path
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fraudengine.streaming.client import OperatorClient
+    from fraudengine.streaming.models import ActiveModels
 
 __all__ = ["Model", "Operator", "OwnOperator", "StreamOperator"]
+
+logger = logging.getLogger(__name__)
 
 
 class Model(NamedTuple):
@@ -58,6 +62,8 @@ class OwnOperator:
         Returns the state as bytes.
     folder
         Where snapshots go.
+    remembered
+        Where the choice of a model outlives a restart; `None`: it does not.
 
     """
 
@@ -67,18 +73,22 @@ class OwnOperator:
         activate: Callable[[Bundle], object],
         snapshot: Callable[[], bytes],
         folder: Path,
+        remembered: ActiveModels | None = None,
     ) -> None:
-        self._active = bundle
-        self._previous: Bundle | None = None
+        self._active = Model(str(bundle.path.resolve()), bundle.hash)
+        self._previous: Model | None = None
+        self._remembered = remembered
+        if remembered is not None and (before := remembered.read()["previous"]) is not None:
+            self._previous = Model(before.path, before.hash)
         self._activate = activate
         self._snapshot = snapshot
         self._folder = folder
         self._lock = threading.Lock()
 
     def models(self) -> tuple[Model, Model | None]:
-        """Return the model that decides and the one before it; a restart forgets both."""
+        """Return the model that decides and the one before it."""
         with self._lock:
-            return _model(self._active), _model(self._previous) if self._previous else None
+            return self._active, self._previous
 
     def activate(self, path: str, wanted_hash: str) -> Model:
         """Decide with another bundle from the next transaction on."""
@@ -86,8 +96,7 @@ class OwnOperator:
         if wanted_hash not in ("", bundle.hash):
             raise BundleError(f"{path} has the hash {bundle.hash}, not {wanted_hash}")
         with self._lock:
-            self._set(bundle)
-        return _model(bundle)
+            return self._set(bundle)
 
     def roll_back(self) -> Model:
         """Decide with the bundle before the active one."""
@@ -95,8 +104,9 @@ class OwnOperator:
             if self._previous is None:
                 raise BundleError("there is no earlier model to go back to")
             bundle = Bundle.load(self._previous.path)
-            self._set(bundle)
-        return _model(bundle)
+            if bundle.hash != self._previous.hash:
+                raise BundleError(f"{bundle.path} is not the bundle that decided before: it was replaced")
+            return self._set(bundle)
 
     def snapshot(self) -> tuple[str, int]:
         """Write the state to a file of its own: whole or not at all."""
@@ -110,11 +120,14 @@ class OwnOperator:
                 raise SnapshotError(f"{file} cannot be written: {error.strerror}") from error
         return str(file), len(data)
 
-    def _set(self, bundle: Bundle) -> None:
+    def _set(self, bundle: Bundle) -> Model:
         self._activate(bundle)
+        if self._remembered is not None:
+            self._remembered.activated(bundle)
         if bundle.hash != self._active.hash:
             self._previous = self._active
-        self._active = bundle
+        self._active = Model(str(bundle.path.resolve()), bundle.hash)
+        return self._active
 
 
 class StreamOperator:
@@ -124,11 +137,14 @@ class StreamOperator:
     ----------
     client
         The door.
+    activate
+        Answers with another bundle where this process answers by itself.
 
     """
 
-    def __init__(self, client: OperatorClient) -> None:
+    def __init__(self, client: OperatorClient, activate: Callable[[Bundle], object]) -> None:
         self._client = client
+        self._activate = activate
 
     def models(self) -> tuple[Model, Model | None]:
         """Return the model that decides and the one before it."""
@@ -137,20 +153,30 @@ class StreamOperator:
 
     def activate(self, path: str, wanted_hash: str) -> Model:
         """Decide with another bundle from the next record on."""
-        return _told(self._client.activate(Path(path), wanted_hash))
+        return self._followed(self._client.activate(Path(path), wanted_hash))
 
     def roll_back(self) -> Model:
         """Decide with the bundle before the active one."""
-        return _told(self._client.roll_back())
+        return self._followed(self._client.roll_back())
 
     def snapshot(self) -> tuple[str, int]:
         """Have the stream write a snapshot; it is on the stream's machine."""
         told = self._client.snapshot()
         return str(told["path"]), int(told["bytes"])
 
-
-def _model(bundle: Bundle) -> Model:
-    return Model(str(bundle.path.resolve()), bundle.hash)
+    def _followed(self, told: dict[str, Any]) -> Model:
+        """Answer with what the stream decides with now, if its folder is here, too."""
+        model = _told(told)
+        try:
+            bundle = Bundle.load(model.path)
+        except BundleError as error:
+            logger.warning(
+                "the stream decides with %s, this process goes on as before: %s", model.path, error
+            )
+            return model
+        if bundle.hash == model.hash:
+            self._activate(bundle)
+        return model
 
 
 def _told(told: dict[str, Any]) -> Model:

@@ -22,7 +22,7 @@ from fraudengine.varint import varint
 from fraudengine.wire.scoring_pb2 import Refusal, ScoreResult
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from fraudengine.bundle import Bundle
     from fraudengine.engine import Engine
@@ -119,6 +119,17 @@ class ScoringService(ABC):
             self._admission.leave()
 
     @abstractmethod
+    def activate(self, bundle: Bundle) -> None:
+        """Answer with another bundle from the next call on."""
+
+    @abstractmethod
+    def customer_windows(self, customer_id: str) -> Mapping[str, float]:
+        """Return the windows of a customer, by the catalogue's names; none: the customer is not known.
+
+        Waits for the batch that is being decided, so it is called off the event loop.
+        """
+
+    @abstractmethod
     def start(self, say_ready: Callable[[bool], None]) -> None:
         """Begin to answer; `say_ready` is called in the loop whenever it becomes ready, or no longer is."""
 
@@ -182,6 +193,10 @@ class OwnScoringService(ScoringService):
         super().close()
         if self._keeper is not None:
             self._keeper.close()
+
+    def customer_windows(self, customer_id: str) -> Mapping[str, float]:
+        """Return the windows of a customer."""
+        return self._engine.customer_windows(customer_id) or {}
 
     def activate(self, bundle: Bundle) -> None:
         """Decide with another bundle from the next call on."""

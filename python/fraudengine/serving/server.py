@@ -31,9 +31,10 @@ from fraudengine.serving.store_services import StoreServices
 from fraudengine.serving.strict import Strict
 from fraudengine.serving.through_stream import StreamScoringService
 from fraudengine.streaming.client import OperatorClient
+from fraudengine.streaming.models import ActiveModels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from fraudengine.bundle import Bundle
     from fraudengine.config import Settings
@@ -79,8 +80,13 @@ class ScoringServer:
         self._saying: set[asyncio.Future[None]] = set()
         self.metrics = Metrics()
         admission = Admission(serve.calls_max, serve.rows_max, self.metrics)
-        self._service = _service(settings, bundle, admission, self.metrics)
-        self._store_services = StoreServices(settings, self.metrics)
+        keeper, remembered = _kept(settings)
+        if remembered is not None:
+            bundle = remembered.at_start(bundle)
+        self.bundle = bundle
+        """The model it starts with: the one that was given, or the one that was activated after it."""
+        self._service = _service(settings, bundle, keeper, admission, self.metrics)
+        self._store_services = StoreServices(settings, self.metrics, self._service.customer_windows)
         self._names = [SERVICE, *StoreServices.names]
         self._logger = CallLogger(settings.log)
         calls = CallLog(serve, self._logger)
@@ -121,10 +127,16 @@ class ScoringServer:
         """Set when an operator wants the process to end in order."""
         self._admin: AdminServer | None = None
         if serve.admin_port >= 0:
-            operator = _operator(settings, bundle, self._service)
+            operator = _operator(settings, bundle, self._service, self._activate, remembered)
             self._admin = AdminServer(serve, operator, self.drain_asked.set, calls, self.metrics)
         self.admin_address = self._admin.address if self._admin else None
         self.metrics_address = f"http://{settings.http.host}:{http.server_port}/metrics"
+
+    def _activate(self, bundle: Bundle) -> None:
+        """Answer with another bundle from the next call on."""
+        self._service.activate(bundle)
+        if self._inference is not None:
+            self._inference.use(bundle)
 
     async def start(self) -> None:
         """Answer calls from now on."""
@@ -170,15 +182,28 @@ class ScoringServer:
             await self._health.set(name, status)
 
 
+def _kept(settings: Settings) -> tuple[StateKeeper | None, ActiveModels | None]:
+    """Return who keeps state and choice of model across restarts, where somebody does."""
+    folder = settings.serve.state_folder
+    if settings.serve.mode != "own" or not folder.name:
+        return None, None
+    # It holds the folder against other processes from now on.
+    keeper = StateKeeper(settings.serve, settings.engine)
+    return keeper, ActiveModels(folder)
+
+
 def _service(
-    settings: Settings, bundle: Bundle | None, admission: Admission, metrics: Metrics
+    settings: Settings,
+    bundle: Bundle | None,
+    keeper: StateKeeper | None,
+    admission: Admission,
+    metrics: Metrics,
 ) -> ScoringService:
     """Return who answers, by `serve.mode`."""
     if settings.serve.mode == "stream":
         return StreamScoringService(settings, bundle, admission, metrics)
     if bundle is None:
         raise ConfigError('serve.mode is "own", which needs a bundle')
-    keeper = StateKeeper(settings.serve, settings.engine) if settings.serve.state_folder.name else None
     engine = keeper.load() if keeper is not None else None
     if engine is None:
         engine = engine_of(settings, bundle)
@@ -194,15 +219,21 @@ def _service(
     return OwnScoringService(scoring, admission, metrics, engine, keeper)
 
 
-def _operator(settings: Settings, bundle: Bundle | None, service: ScoringService) -> Operator:
+def _operator(
+    settings: Settings,
+    bundle: Bundle | None,
+    service: ScoringService,
+    activate: Callable[[Bundle], None],
+    remembered: ActiveModels | None,
+) -> Operator:
     """Return what the admin service acts on: the stream that is named, or this process."""
     serve = settings.serve
     if serve.admin_stream:
-        return StreamOperator(OperatorClient(serve.admin_stream))
+        return StreamOperator(OperatorClient(serve.admin_stream), activate)
     if bundle is None or not isinstance(service, OwnScoringService):
         raise ConfigError('serve.mode is "stream": serve.admin_port needs serve.admin_stream')
     folder = serve.state_folder if serve.state_folder.name else settings.state.folder
-    return OwnOperator(bundle, service.activate, service.snapshot, folder)
+    return OwnOperator(bundle, activate, service.snapshot, folder, remembered)
 
 
 def engine_of(settings: Settings, bundle: Bundle) -> Engine:

@@ -49,7 +49,7 @@ class StoreServices:
         self,
         settings: Settings,
         metrics: Metrics,
-        windows: Callable[[str], Mapping[str, float | None]] = monitoring.no_windows,
+        windows: Callable[[str], Mapping[str, float]],
     ) -> None:
         serve = settings.serve
         self._stores = Stores(settings)

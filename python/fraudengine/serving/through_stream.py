@@ -14,7 +14,7 @@ from fraudengine import _native
 from fraudengine.serving.scoring import BATCH_MAX, EXPIRED, Scored, ScoringService
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import grpc
 
@@ -59,7 +59,7 @@ class StreamScoringService(ScoringService):
         self._native = _native.StreamScoring(settings.native_json(), settings.serve_json())
         self._drain_seconds = settings.serve.drain_seconds
         if bundle is not None:
-            self._native.activate(**bundle.activation())
+            self.activate(bundle)
         self._asking: list[tuple[bytes, float, asyncio.Future[Scored]]] = []
         self._by_ticket: dict[int, asyncio.Future[Scored]] = {}
         self._closed = threading.Event()
@@ -139,6 +139,14 @@ class StreamScoringService(ScoringService):
             del self._by_ticket[ticket]
             return refusal
         return await future
+
+    def activate(self, bundle: Bundle) -> None:
+        """Answer with another bundle where the stream does not answer in time."""
+        self._native.activate(**bundle.activation())
+
+    def customer_windows(self, customer_id: str) -> Mapping[str, float]:
+        """Return the windows of a customer in the replica."""
+        return self._native.customer_windows(customer_id) or {}
 
     def status(self) -> dict[str, Any]:
         """Return what it is doing, with counters."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fraudengine.bundle import Bundle
 from fraudengine.errors import BundleError
+from fraudengine.files import write_durably
 
 __all__ = ["ActiveModels", "Choice"]
 
@@ -43,7 +44,7 @@ class ActiveModels:
     Parameters
     ----------
     folder
-        State folder of the stream.
+        State folder of whoever decides: the stream, or a scoring service with a state of its own.
 
     """
 
@@ -88,7 +89,7 @@ class ActiveModels:
                 raise BundleError(f"{active.path} is not the bundle that was activated: it was replaced")
             return bundle
         if given is None:
-            raise BundleError("no bundle was given and none was activated before: fraudengine stream BUNDLE")
+            raise BundleError("no bundle was given and none was activated before: name one")
         self._write(
             _choice(given), active if active and active.hash != given.hash else known["previous"], given
         )
@@ -122,9 +123,7 @@ class ActiveModels:
             {name: asdict(choice) if choice else None for name, choice in told.items()}, indent=1
         )
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        part = self._file.with_suffix(".part")
-        part.write_text(text + "\n", "utf-8")
-        part.replace(self._file)
+        write_durably(self._file, text.encode() + b"\n")
 
 
 def _choice(bundle: Bundle) -> Choice:

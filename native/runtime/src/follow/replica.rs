@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use fraudengine_core::Output;
 use fraudengine_core::event::Transaction;
+use fraudengine_core::{Engine, Output};
 
 use crate::stream::ModelSlot;
 use crate::stream::rebuild::SharedEngine;
@@ -81,18 +81,24 @@ impl Replica {
 
     /// Decides rows against the state, each for itself, and changes nothing.
     pub fn look(&self, rows: &[Transaction]) -> Result<Look, Blind> {
+        let model = self.model.get();
+        self.read(|engine| {
+            let model = model.ok_or(Blind::Model)?;
+            let mut output = Output::default();
+            engine.peek(rows, Some(&model.model), &mut output);
+            let cold = engine.counters().transactions < self.warm_transactions;
+            Ok(Look { output, cold, model: model.short_hash })
+        })?
+    }
+
+    /// Looks at the state, which stands still meanwhile.
+    pub fn read<T>(&self, look: impl FnOnce(&Engine) -> T) -> Result<T, Blind> {
         let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let engine = engine.ok_or(Blind::State)?;
-        let model = self.model.get().ok_or(Blind::Model)?;
-        let mut output = Output::default();
         self.looking.fetch_add(1, Ordering::Relaxed);
-        let cold = {
-            let engine = engine.lock().unwrap_or_else(PoisonError::into_inner);
-            engine.peek(rows, Some(&model.model), &mut output);
-            engine.counters().transactions < self.warm_transactions
-        };
+        let found = look(&engine.lock().unwrap_or_else(PoisonError::into_inner));
         self.looking.fetch_sub(1, Ordering::Relaxed);
-        Ok(Look { output, cold, model: model.short_hash })
+        Ok(found)
     }
 
     /// Lets looks that wait come in: for the writer, between two batches. Bounded, whoever keeps looking.
