@@ -37,10 +37,10 @@ _INDEXES = ("transaction_id", "customer_id", "merchant_id")
 _ROWS = """
 SELECT at, at + interval '2 milliseconds', (exp(random() * 6) * 100)::bigint, i, i, 48 + random() * 5,
        2 + random() * 10, score, 0, 900, CASE WHEN score > 0.995 THEN 3 WHEN score > 0.98 THEN 2 ELSE 1 END,
-       0, 1 + i % 7, 5411, md5(i::text)::uuid::text, 'c' || (random() * 200000)::int,
+       0, 1 + i %% 7, 5411, md5(i::text)::uuid::text, 'c' || (random() * 200000)::int,
        'card' || (random() * 200000)::int,
        'm' || floor(20000 * random() * random() * random())::int, 'EUR',
-       (ARRAY['DE', 'FR', 'NL', 'ES', 'IT'])[1 + i % 5]
+       (ARRAY['DE', 'FR', 'NL', 'ES', 'IT'])[1 + i %% 5]
 FROM (SELECT i, random() AS score, %(first)s::timestamptz + i * %(step)s::interval AS at
       FROM generate_series(%(low)s::bigint, %(high)s::bigint - 1) AS i) AS made
 """

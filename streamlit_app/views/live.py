@@ -104,7 +104,13 @@ def _card(
     place: st.delta_generator.DeltaGenerator, label: str, value: str, line: list[float], meaning: str
 ) -> None:
     place.metric(
-        label, value, border=True, chart_data=line, chart_type="area", delta_color="blue", help=meaning
+        label,
+        value,
+        border=True,
+        chart_data=line or None,
+        chart_type="area",
+        delta_color="blue",
+        help=meaning,
     )
 
 
@@ -135,7 +141,7 @@ def history(window: str) -> None:
     if not any(each.transactions for each in bins):
         st.info(f"Nothing was decided in the last {window}.")
         return
-    if bins[-1].seconds < 10:
+    if len(bins) > 1 and bins[-1].seconds < 10:
         del bins[-1]
     currency = _currency(reads.stats(1).total)
     name = currency or settings().engine.reference_currency

@@ -34,7 +34,7 @@ __all__ = [
 ACTION_COLOURS: Final = {"approve": "#2E86C8", "review": "#E69F00", "block": "#D1495B"}
 """Colour of each action."""
 _PERCENTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-_PERCENTILE_COLOURS: Final = ["#7FB7DE", "#2E86C8", "#0B4F83"]
+_PERCENTILE_COLOURS: Final = ["#7FB7DE", "#2E86C8", "#E69F00"]
 _HEIGHT: Final = 200
 POWERS: Final = [10.0**power for power in range(-3, 9)]
 """Where a scale of powers is labelled."""
@@ -75,10 +75,14 @@ class Bin:
 
 
 def binned(minutes: Sequence[Minute], size: int) -> list[Bin]:
-    """Return minutes in groups of `size`, cut where the clock's hour is, oldest first."""
+    """Return minutes in groups of `size`, cut where the clock's hour is, oldest first.
+
+    What is before the first decision is left out: nothing was counted then.
+    """
     groups: dict[int, list[Minute]] = {}
     for minute in minutes:
-        groups.setdefault(minute.began_micros // (size * 60_000_000), []).append(minute)
+        if groups or minute.counts.transactions:
+            groups.setdefault(minute.began_micros // (size * 60_000_000), []).append(minute)
     return [_together(number * size, group) for number, group in groups.items()]
 
 

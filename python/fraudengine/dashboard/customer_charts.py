@@ -105,9 +105,7 @@ def reasons_chart(reasons: Sequence[Reason], labels: Sequence[str]) -> alt.Chart
         alt.Chart(table, height=max(120, 46 * len(table)))
         .mark_bar(cornerRadiusEnd=3, height=22)
         .encode(
-            x=alt.X(
-                "contribution:Q", title="contribution to the score (log odds)", axis=alt.Axis(tickCount=5)
-            ),
+            x=alt.X("contribution:Q", title="contribution, log odds", axis=alt.Axis(tickCount=5)),
             y=alt.Y(
                 "feature:N", sort=None, title=None, axis=alt.Axis(labelLimit=260, ticks=False, domain=False)
             ),

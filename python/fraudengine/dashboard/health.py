@@ -82,8 +82,8 @@ def _stream() -> tuple[Part, dict[str, Any] | None]:
 def _store(name: str, writer: Callable[[], Writer | None], sink: dict[str, Any] | None) -> Part:
     try:
         found = writer()
-    except StoreError as error:
-        return Part(name, State.AWAY, str(error).removeprefix(f"{error.store}: "))
+    except StoreError:
+        return Part(name, State.AWAY, "cannot be read")
     except ConfigError as error:
         return Part(name, State.OFF, str(error))
     if found is None:

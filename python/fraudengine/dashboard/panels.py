@@ -37,7 +37,8 @@ def guarded(show: Callable[P, None]) -> Callable[P, None]:
             show(*given, **named)
         except StoreError as error:
             name = STORE_NAMES.get(error.store, error.store)
-            st.caption(f":material/hourglass_empty: Waiting for {name}: {_reason(error)}")
+            # The reason is no news where the banner tells it; where there is none, it is here.
+            st.caption(f":material/hourglass_empty: Waiting for {name}.", help=_reason(error))
         except ConfigError as error:
             st.caption(f":material/toggle_off: {error}")
 

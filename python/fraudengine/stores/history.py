@@ -121,7 +121,7 @@ class History:
                 return there or (alert_of(rows[0]) if query is _ALERT_BY_ID else None)
         for span in chunks(await self._spans(None, None, until)):
             values |= {"low": moment(span.low), "high": moment(span.high)}
-            rows = await self._postgres.rows(_BY_ID, values, seconds=_left(until))
+            rows = await self._postgres.rows(_BY_ID, values, seconds=_left(until), rare=True)
             if rows:
                 return found(rows[0])
         return None
@@ -150,7 +150,7 @@ class History:
                 since = time.monotonic()
                 try:
                     chosen = _gathered(query) if gathering else query
-                    rows = await self._postgres.rows(chosen, values, seconds=_left(until))
+                    rows = await self._postgres.rows(chosen, values, seconds=_left(until), rare=gathering)
                 except StoreTimeoutError:
                     if not moved:
                         raise
