@@ -40,7 +40,7 @@ _CHROMIUM_OPTIONS = [
     "--disable-sync",
 ]
 _COMMAND = [sys.executable, "-c", "from fraudengine.cli import main; main()", "dashboard", "--json"]
-_START_SECONDS = 60
+_START_SECONDS = 180
 PATIENCE_MILLIS = 30_000
 """How long a test waits for something to appear."""
 
