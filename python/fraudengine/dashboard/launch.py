@@ -80,6 +80,7 @@ def options(dashboard: DashboardSettings, port: int) -> dict[str, Any]:
         "runner.magicEnabled": False,
         "theme.baseFontSize": 15,
         "theme.paddingTop": "2.5rem",
+        "theme.metricValueFontSize": "1.6rem",
         "theme.showSidebarBorder": True,
         **{f"theme.light.{name}": colour for name, colour in _LIGHT.items()},
         **{f"theme.dark.{name}": colour for name, colour in _DARK.items()},
