@@ -20,8 +20,8 @@ from fraudengine.stores import Group, GroupBy, QueuedAlert, QueueFilter, QueueTo
 SHOWN = 200
 GROUPS = 100
 BULK_MAX = 500
+# How long sums over the whole queue are kept, for all sessions: each reads every open alert.
 QUEUE_SECONDS, GROUP_SECONDS = 2, 10
-"""How long sums over the whole queue are kept, for all sessions: each reads every open alert."""
 VIEWS = {
     "open": "Open",
     "customer_id": "By customer",
@@ -162,12 +162,14 @@ def work_on(alerts: Sequence[QueuedAlert], key: str, nothing: str) -> None:
             st.caption(":material/touch_app: Pick an alert on the left, or several.")
             return
         if len(picked) == 1:
-            case.show(picked[0])
+            case.headline(picked[0])
         else:
             worth = sum(each.worth_minor for each in picked)
             st.markdown(f"#### {count(len(picked))} alerts · {at_risk_of(worth)} at risk")
         ids = [each.transaction.transaction_id for each in picked]
         judging.buttons(ids, f"judge-{hash(tuple(ids))}", many=len(ids) > 1)
+        if len(picked) == 1:
+            case.details(picked[0])
 
 
 @panel

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
     from fraudengine.stores import AuditEntry, QueuedAlert
 
-__all__ = ["audit_rows", "show", "state_of"]
+__all__ = ["audit_rows", "details", "headline", "state_of"]
 
 _TRAIL = 20
 
 
-def show(alert: QueuedAlert) -> None:
-    """Show one alert with its reasons and its trail."""
+def headline(alert: QueuedAlert) -> None:
+    """Show what one alert is about: money, action, score, state."""
     told = alert.transaction
     reference = settings().engine.reference_currency
     st.markdown(f"#### {money(told.amount_minor, told.currency, reference)} · {ACTIONS[told.action]}")
@@ -30,6 +30,11 @@ def show(alert: QueuedAlert) -> None:
     at_risk = money(round(alert.at_risk_minor), told.currency, reference)
     st.markdown(f"{score} · **{at_risk}** at risk · {code(state_of(alert))}")
     st.caption(f"{code(told.transaction_id)} · {instant(told.event_time_micros, zone())}")
+
+
+def details(alert: QueuedAlert) -> None:
+    """Show who, where and why, and what was done about it."""
+    told = alert.transaction
     facts = {
         "Customer": customer_link(told.customer_id),
         "Merchant": told.merchant_id,
