@@ -1,6 +1,6 @@
 -- To find transactions by id, customer or merchant: of each 32 pages a Bloom filter of the values in them.
 --
--- A B-tree of random keys more than doubles what a row costs the writer; these cost it nothing, because a filter is made
+-- A B-tree of random keys more than doubles what a row costs the writer; these cost it little, because a filter is made
 -- of whole pages, later, by the writer's other connection (postgres.lookup_indexes). Pages without one are read.
 -- 1,400 is about the rows of 32 pages. New days get these indexes with their table; older ones from that connection.
 
