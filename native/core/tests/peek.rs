@@ -142,19 +142,19 @@ fn the_windows_of_a_customer_hold_what_its_history_adds_up_to() {
     for number in 0..60 {
         let customer = key(0, number);
         let windows = engine.customer_windows(customer).unwrap();
-        let of = |name: &str| windows.iter().find(|(each, _)| *each == name).unwrap().1;
+        let of = |name: &str| windows.iter().find(|(each, _)| *each == name).unwrap().1.to_bits();
         let own: Vec<&&Transaction> = unique.iter().filter(|row| row.entities[0] == Some(customer)).collect();
         let within = |hours: i64| own.iter().filter(move |row| row.time.0 > now - hours * HOUR);
         for (suffix, hours) in [("1h", 1), ("24h", 24), ("7d", 168), ("30d", 720)] {
-            assert_eq!(of(&format!("customer_count_{suffix}")), within(hours).count() as f32);
+            assert_eq!(of(&format!("customer_count_{suffix}")), (within(hours).count() as f32).to_bits());
             let sum: i64 = within(hours).map(|row| row.amount.0).sum();
-            assert_eq!(of(&format!("customer_sum_{suffix}")), (sum as f64 / 100.0) as f32);
+            assert_eq!(of(&format!("customer_sum_{suffix}")), ((sum as f64 / 100.0) as f32).to_bits());
         }
         let merchants: std::collections::HashSet<_> = within(168).filter_map(|row| row.entities[3]).collect();
-        assert_eq!(of("customer_merchants_7d"), merchants.len() as f32);
+        assert_eq!(of("customer_merchants_7d"), (merchants.len() as f32).to_bits());
         let last = own.iter().map(|row| row.time.0).max().unwrap();
-        assert_eq!(of("customer_hours_since_last"), ((now - last) as f64 / HOUR as f64) as f32);
-        with_fraud += usize::from(of("customer_frauds_30d") > 0.0);
+        assert_eq!(of("customer_hours_since_last"), (((now - last) as f64 / HOUR as f64) as f32).to_bits());
+        with_fraud += usize::from(f32::from_bits(of("customer_frauds_30d")) > 0.0);
     }
     assert!(with_fraud > 5, "{with_fraud}");
     assert!(engine.customer_windows(key(0, 1_000)).is_none());
