@@ -6,8 +6,8 @@ Three jobs, each with its own topics on a broker started for it:
   plain Python loop (confluent-kafka, orjson, batched XGBoost, four features, nothing sent), taking turns.
 - `sustained`: generator, broker, stream, PostgreSQL and Redis together at a steady rate; at the end every
   transaction is looked for in the log and in PostgreSQL.
-- `latency`: a steady open-loop rate; from the broker's time of a transaction to the broker's time of its
-  decision, beside a bare consume-and-produce echo of the same topic in the same run.
+- `latency`: a steady open-loop rate; from the broker's time of a transaction to the time at which its
+  decision is handed to the client, beside a bare echo of the same topic in the same run.
 
 A regression in `throughput` means that a transaction costs more; in `latency`, that it waits somewhere.
 """
