@@ -47,31 +47,33 @@ class _Target(_Section):
             raise ValueError(message)
 
 
-class SlackTarget(_Target):
-    """An incoming webhook of Slack, or of what understands its messages (Mattermost, Rocket.Chat)."""
+class _UrlTarget(_Target):
+    """What is reached by an address that is a secret."""
 
-    kind: Literal["slack"]
     url: SecretStr = NO_SECRET
     url_file: Path = Path()
 
     @model_validator(mode="after")
-    def _complete(self) -> Self:
+    def _reachable(self) -> Self:
         self._either("url")
         return self
 
 
-class WebhookTarget(_Target):
+class SlackTarget(_UrlTarget):
+    """An incoming webhook of Slack, or of what understands its messages (Mattermost, Rocket.Chat)."""
+
+    kind: Literal["slack"]
+
+
+class WebhookTarget(_UrlTarget):
     """A program of one's own, called over https with a signature (standardwebhooks.com)."""
 
     kind: Literal["webhook"]
-    url: SecretStr = NO_SECRET
-    url_file: Path = Path()
     secret: SecretStr = NO_SECRET
     secret_file: Path = Path()
 
     @model_validator(mode="after")
-    def _complete(self) -> Self:
-        self._either("url")
+    def _signed(self) -> Self:
         self._either("secret")
         return self
 
@@ -96,17 +98,10 @@ class EmailTarget(_Target):
         return self
 
 
-class AppriseTarget(_Target):
+class AppriseTarget(_UrlTarget):
     """Any other service that Apprise knows, by its URL."""
 
     kind: Literal["apprise"]
-    url: SecretStr = NO_SECRET
-    url_file: Path = Path()
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        self._either("url")
-        return self
 
 
 class InboxTarget(_Target):

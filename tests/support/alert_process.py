@@ -9,8 +9,9 @@ import sys
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
+from child_process import ChildUnderTest
 from stream_process import eventually
 
 from fraudengine.errors import StreamError
@@ -21,7 +22,7 @@ __all__ = ["AlertsUnderTest"]
 _COMMAND = [sys.executable, "-c", "from fraudengine.cli import main; main()", "alerts"]
 
 
-class AlertsUnderTest:
+class AlertsUnderTest(ChildUnderTest):
     """One process; a context manager that ends it whatever happens.
 
     Parameters
@@ -97,30 +98,12 @@ class AlertsUnderTest:
 
         eventually(read, seconds, f"alerts taken in up to {next_offset}\n{self.tail()}")
 
-    def kill(self) -> None:
-        """End it as a power cut would."""
-        self.process.kill()
-        self.process.wait(30)
-
     def stop(self, seconds: float = 30) -> int:
         """End it in order; return its exit code."""
         if self.process.poll() is None:
             assert self.address
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
-
-    def tail(self, lines: int = 30) -> str:
-        """Return the end of its log."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        """End it whatever happened."""
-        if self.process.poll() is None:
-            self.kill()
 
 
 def _text(value: object) -> str:

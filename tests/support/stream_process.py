@@ -10,7 +10,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
+
+from child_process import ChildUnderTest
 
 from fraudengine.errors import StreamError
 from fraudengine.services.processes import Process
@@ -30,7 +32,7 @@ def eventually(condition: Callable[[], object], seconds: float, what: str) -> No
         time.sleep(0.02)
 
 
-class StreamUnderTest:
+class StreamUnderTest(ChildUnderTest):
     """One process; a context manager that ends it whatever happens.
 
     Parameters
@@ -102,11 +104,6 @@ class StreamUnderTest:
             raise AssertionError(f"{error}; last status {last}\n{self.tail()}") from None
         return last
 
-    def kill(self) -> None:
-        """End it as a power cut would: SIGKILL, nothing is flushed."""
-        self.process.kill()
-        self.process.wait(30)
-
     def pause(self) -> None:
         """Stop it where it is, as a machine that hangs does."""
         self.process.send_signal(signal.SIGSTOP)
@@ -128,19 +125,6 @@ class StreamUnderTest:
             self.client()
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
-
-    def tail(self, lines: int = 30) -> str:
-        """Return the end of its log."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        """End it whatever happened."""
-        if self.process.poll() is None:
-            self.kill()
 
 
 def _text(value: object) -> str:

@@ -75,7 +75,7 @@ class OwnOperator:
         folder: Path,
         remembered: ActiveModels | None = None,
     ) -> None:
-        self._active = Model(str(bundle.path.resolve()), bundle.hash)
+        self._active = _model(bundle)
         self._previous: Model | None = None
         self._remembered = remembered
         if remembered is not None and (before := remembered.read()["previous"]) is not None:
@@ -126,7 +126,7 @@ class OwnOperator:
             self._remembered.activated(bundle)
         if bundle.hash != self._active.hash:
             self._previous = self._active
-        self._active = Model(str(bundle.path.resolve()), bundle.hash)
+        self._active = _model(bundle)
         return self._active
 
 
@@ -177,6 +177,10 @@ class StreamOperator:
         if bundle.hash == model.hash:
             self._activate(bundle)
         return model
+
+
+def _model(bundle: Bundle) -> Model:
+    return Model(str(bundle.path.resolve()), bundle.hash)
 
 
 def _told(told: dict[str, Any]) -> Model:
