@@ -287,7 +287,8 @@ def latency(bench: Bench) -> dict[str, Any]:
     # The first turn is not counted: the broker's machine code is made in its first half minute.
     for turn, tps in enumerate([max(arguments.tps), *arguments.tps]):
         settings = bench.topics(f"rate{turn}")
-        echo_topic = f"{settings.kafka.group}-dead-letter"
+        echo_topic = f"{settings.kafka.group}-echo"
+        create_topics(settings.kafka.model_copy(update={"decisions_topic": echo_topic}))
         with bench.stream(settings, databases=arguments.databases) as (client, _):
             while client.status()["phase"] != "running":
                 time.sleep(0.05)

@@ -173,18 +173,18 @@ def test_without_retries_the_first_failure_counts(server: ScoringServer) -> None
 def test_a_call_ends_at_its_deadline(server: ScoringServer) -> None:
     with (
         proxied(server.address, "hold", "hold") as proxy,
-        Client(proxy.address, timeout_seconds=0.2) as client,
+        Client(proxy.address, timeout_seconds=2.0) as client,
     ):
         begin = time.monotonic()
         with pytest.raises(NoAnswerError) as caught:
             client.score(payment("late"))
         assert caught.value.status == "DEADLINE_EXCEEDED"
-        assert time.monotonic() - begin < 5.0
+        assert time.monotonic() - begin < 10.0
         with pytest.raises(NoAnswerError):
-            client.score(payment("later"), timeout_seconds=0.1)
-        # The service is told how long the caller waits.
-        assert 0.1 < proxy.deadlines[0] <= 0.2
-        assert proxy.deadlines[1] <= 0.1
+            client.score(payment("later"), timeout_seconds=0.3)
+        # The service is told how long the caller waits; the wire rounds that up.
+        assert 0.5 < proxy.deadlines[0] <= 2.1
+        assert proxy.deadlines[1] <= 0.4
 
 
 @pytest.mark.parametrize("listening", [True, False])
