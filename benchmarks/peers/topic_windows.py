@@ -1,0 +1,87 @@
+"""Windows: counts, sums, mean and distinct merchants of each customer, for every transaction.
+
+Nine features of the engine's catalogue, over 1 hour, 24 hours and 7 days. The engine computes all of its
+features while the peers compute these nine (river six: its distinct count cannot forget). Each column is
+compared with the engine's before anything is timed. One thread on every side.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from environments import pins, python
+from equality import check_equal
+from fraudengine.datasets.synthetic import SyntheticConfig, generate
+from machine import facts
+from report import Run
+from turns import Contestant, take_turns
+
+if TYPE_CHECKING:
+    import argparse
+
+HERE = Path(__file__).parent
+DAYS, COUNT = 60, 100_000
+PEERS = ("bytewax", "river", "polars", "pandas")
+WORDS = {"bytewax": "Bytewax stateful_map", "river": "river TimeRolling, 6 of 9 features"}
+WORDS |= {"polars": "polars rolling", "pandas": "pandas rolling"}
+LEFT_OUT = {
+    "Quix Streams": "reads from Kafka only: measured in the whole job",
+    "Spark, Flink": "as Quix Streams",
+}
+TOLERANCE = 1e-4
+"""The engine's features are float32, and running sums of floats drift a little."""
+
+
+def prepare(folder: Path, count: int) -> None:
+    """Write the events: in order of time, each time once, because peers do not tell ties apart."""
+    folder.mkdir(parents=True, exist_ok=True)
+    customers = max(100, round(count / DAYS / 0.76))
+    history = generate(SyntheticConfig(customers=customers, merchants=max(50, customers // 5), days=DAYS))
+    history = history.unique("event_time", keep="first", maintain_order=True).head(count)
+    history.with_columns(
+        amount=pl.col("amount_minor") / 100, micros=pl.col("event_time").dt.epoch("us")
+    ).write_parquet(folder / "events.parquet")
+
+
+def compare(engine: dict[str, np.ndarray], peer: Contestant) -> str:
+    """Compare every column of a peer with the engine's; return words for the report."""
+    theirs = np.load(peer.call("results"))
+    apart = max(
+        check_equal(f"{peer.name}, {name}", engine[name], theirs[name], tolerance=TOLERANCE)
+        for name in theirs.files
+    )
+    return f"{peer.name}, {len(theirs.files)} columns: at most {apart:.1e} apart"
+
+
+def measure(options: argparse.Namespace) -> Run | None:
+    """Prepare, compare, take turns."""
+    folder = options.work / "windows"
+    count = options.count or COUNT
+    prepare(folder, count)
+    machine = facts("polars", "numpy")
+    worker = str(HERE / "work_windows.py")
+    own = {"fraudengine, all 76 features": "engine", "plain Python loop, deques": "loop"}
+    started = [
+        Contestant(words, Path(sys.executable), worker, name, str(folder)) for words, name in own.items()
+    ]
+    peers = [peer for peer in PEERS if not options.only or peer in options.only]
+    started += [Contestant(WORDS[name], python(name), worker, name, str(folder)) for name in peers]
+    try:
+        engine, *others = [each.ready() for each in started]
+        columns = dict(np.load(engine.call("results")))
+        equal = [compare(columns, other) for other in others]
+        if options.prepare:
+            print(equal)
+            return None
+        figures = take_turns({f"{count:,} transactions": [(each, {}) for each in started]}, options.rounds)
+    finally:
+        for each in started:
+            each.close()
+    versions = {name: {package: pins(name)[package] for package in (name, "numpy")} for name in peers}
+    command = f"python benchmarks/peers/run.py windows --rounds {options.rounds}"
+    return Run("windows", command, "transaction", options.rounds, machine, versions, figures, equal, LEFT_OUT)
