@@ -22,6 +22,7 @@ from confluent_kafka import Consumer, TopicPartition
 from environments import pins, python
 from equality import check_equal
 from fraudengine import features
+from fraudengine.schema import polars_schema
 from fraudengine.services.topics import create_topics
 from machine import facts
 from report import Run
@@ -114,8 +115,10 @@ def records(brokers: str, topic: str) -> Iterator[dict[str, Any]]:
 def expected(kafka: Any, folder: Path) -> dict[str, float]:  # noqa: ANN401 - settings
     """Train the peers' booster over the engine's features of the topic; return scores by transaction."""
     # Windows are by customer and a customer is in one partition, in order: partitions may follow one another.
-    frame = pl.DataFrame(list(records(kafka.brokers, kafka.transactions_topic)))
+    found = list(records(kafka.brokers, kafka.transactions_topic))
+    frame = pl.DataFrame(found, infer_schema_length=None)
     frame = frame.with_columns(pl.from_epoch("event_time", "us").dt.replace_time_zone("UTC"))
+    frame = frame.cast({name: kind for name, kind in polars_schema().items() if name in frame.columns})
     frame = frame.sort("event_time", maintain_order=True)
     matrix = features.build(frame)
     rows = np.ascontiguousarray(matrix.values[:, [matrix.names.index(name) for name in COLUMNS]])
