@@ -196,7 +196,7 @@ def measure(options: argparse.Namespace) -> Run | None:
         name: {package: version for package, version in pins(environment).items() if package in shown}
         for name, (environment, _, _) in chosen.items()
     }
-    command = f"python benchmarks/peers/run.py job --rounds {options.rounds}"
+    command = f"python benchmarks/peers/run.py job --rounds {options.rounds} --count {count}"
     return Run(
         "job", command, "transaction", options.rounds, machine, versions, figures, equal, LEFT_OUT, [], aims
     )
