@@ -1,6 +1,6 @@
 """Side by side with what a user would pick instead, each in its own environment.
 
-    python benchmarks/peers/run.py [inference] [windows] [job] [grpc] [--rounds 5]
+    python benchmarks/peers/run.py [inference] [windows] [grpc] [--rounds 5]
 
 Without a topic, all of them. Environments are made from `requirements/` when they are missing. Results of
 every contestant are compared with the engine's before anything is timed; then contestants take turns. Each
@@ -25,7 +25,7 @@ from report import markdown, svg  # noqa: E402 - the folder above is needed by t
 if TYPE_CHECKING:
     from report import Run
 
-TOPICS = ("inference", "windows", "job", "grpc")
+TOPICS = ("inference", "windows", "grpc")
 
 
 def write(run: Run, folder: Path) -> None:
@@ -45,9 +45,6 @@ def main() -> None:
         "--count", type=int, help="transactions, rows or calls of a round; each topic has its own"
     )
     parser.add_argument("--only", nargs="+", help="contestants; all by default")
-    parser.add_argument(
-        "--spark-jars", help="jars of Spark's Kafka connector, by commas; fetched by Spark without"
-    )
     parser.add_argument(
         "--work", type=Path, default=HERE.parents[1] / "build" / "peers", help="models and data"
     )

@@ -30,7 +30,7 @@ PEERS = ("bytewax", "river", "polars", "pandas")
 WORDS = {"bytewax": "Bytewax stateful_map", "river": "river TimeRolling, 6 of 9 features"}
 WORDS |= {"polars": "polars rolling", "pandas": "pandas rolling"}
 LEFT_OUT = {
-    "Quix Streams": "reads from Kafka only: measured in the whole job",
+    "Quix Streams": "reads from Kafka only",
     "Spark, Flink": "as Quix Streams",
 }
 TOLERANCE = 1e-4
