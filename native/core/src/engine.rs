@@ -251,10 +251,7 @@ impl Engine {
 
     /// Constants that features depend on.
     pub(crate) fn context(&self) -> Context {
-        Context {
-            lateness: self.config.lateness,
-            minor_per_major: 10_f64.powi(self.config.minor_digits as i32),
-        }
+        Context::new(self.config.lateness, self.config.minor_digits)
     }
 
     /// Takes in a label that may not be due yet: it becomes known before the first transaction at or after

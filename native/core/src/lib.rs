@@ -9,6 +9,7 @@ pub mod entity;
 pub mod event;
 pub mod feature;
 mod fold;
+pub mod keyed;
 pub mod limits;
 pub mod model;
 mod peek;

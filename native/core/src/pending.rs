@@ -58,6 +58,11 @@ impl PendingLabels {
         self.by_time.range(..=(now, u64::MAX)).map(|(_, label)| label)
     }
 
+    /// No longer keeps the labels that are known by a time.
+    pub fn forget_known_by(&mut self, now: EventTimeMicros) {
+        self.by_time.retain(|&(time, _), _| time > now);
+    }
+
     /// When the next label is due: at once when there are too many.
     fn next_due(&self) -> Option<EventTimeMicros> {
         let (&(time, _), _) = self.by_time.first_key_value()?;

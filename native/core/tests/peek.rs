@@ -4,55 +4,12 @@
 
 mod support;
 
-use fraudengine_core::decision::{Calibration, Policy};
 use fraudengine_core::event::Transaction;
 use fraudengine_core::feature::catalogue;
-use fraudengine_core::model::Ensemble;
 use fraudengine_core::units::DurationMicros;
 use fraudengine_core::workers::Inline;
 use fraudengine_core::{Batch, Engine, EngineConfig, Model, Output, STANDING};
-use support::{HOUR, history, key};
-
-const LEAF: u16 = u16::MAX;
-
-/// A booster of one tree for each feature: a split at 1, missing values to the right.
-fn model() -> Model {
-    let mut body = Vec::new();
-    body.extend((catalogue::WIDTH as u32).to_le_bytes());
-    body.extend(2_u32.to_le_bytes());
-    body.extend((catalogue::WIDTH as u32).to_le_bytes());
-    body.extend((-0.5_f32).to_le_bytes());
-    for feature in 0..catalogue::WIDTH as u16 {
-        body.extend(3_u32.to_le_bytes());
-        let step = f64::from(feature % 7) / 8.0;
-        for (feature, left, right, value) in
-            [(feature, 1_u32, 2_u32, 0.0), (LEAF, 0, 0, -step), (LEAF, 0, 0, step)]
-        {
-            body.extend(feature.to_le_bytes());
-            body.extend(0_u16.to_le_bytes());
-            body.extend(1.0_f32.to_le_bytes());
-            body.extend(left.to_le_bytes());
-            body.extend(right.to_le_bytes());
-            body.extend(f64::to_le_bytes(value));
-            body.extend(1.0_f32.to_le_bytes());
-        }
-    }
-    let mut bytes = b"FRAUDENS".to_vec();
-    bytes.extend(1_u32.to_le_bytes());
-    bytes.extend(crc32fast::hash(&body).to_le_bytes());
-    bytes.extend(body);
-    let ensemble = Ensemble::parse(&bytes).unwrap();
-    let scorer = ensemble.scorer("auto").unwrap();
-    let calibration = Calibration { slope: 1.0, intercept: 0.0 };
-    Model { ensemble, scorer, policy: Policy { calibration, review_from: 0.2, block_from: 0.8 } }
-}
-
-/// Everything that was decided, floats as bits.
-fn told(out: &Output) -> String {
-    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-    let floats = [&out.features, &out.anomaly, &out.margin, &out.score].map(|values| bits(values));
-    format!("{floats:?} {:?} {:?} {:?}", out.action, out.flags, out.reasons)
-}
+use support::{HOUR, history, key, model, told};
 
 fn decided_on_a_copy(engine: &Engine, row: Transaction, model: Option<&Model>, out: &mut Output) {
     let mut copy = engine.clone();

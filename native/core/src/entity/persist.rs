@@ -1,6 +1,7 @@
 //! Entities as snapshot bytes.
 
 use super::profile::{Common, Habits};
+use super::recent_ids::RecentIds;
 use crate::event::Place;
 use crate::limits::RECENT_IDS_MAX;
 use crate::snapshot::{Reader, SnapshotError, Writer};
@@ -38,12 +39,7 @@ impl Habits {
         }
         out.i64(places.last_time);
         out.f32(places.events);
-        out.u8(self.ids.next);
-        for at in 0..RECENT_IDS_MAX {
-            out.u64(self.ids.ids[at]);
-            out.u32(self.ids.values[at]);
-            out.u8(self.ids.states[at]);
-        }
+        self.ids.write(out);
     }
 
     /// Takes the habits from a snapshot.
@@ -60,16 +56,34 @@ impl Habits {
         }
         habits.places.last_time = input.i64()?;
         habits.places.events = input.f32()?;
-        habits.ids.next = input.u8()?;
-        if usize::from(habits.ids.next) >= RECENT_IDS_MAX {
-            let value = i64::from(habits.ids.next);
+        habits.ids = RecentIds::read(input)?;
+        Ok(habits)
+    }
+}
+
+impl RecentIds {
+    /// Appends the ids to a snapshot.
+    pub fn write(&self, out: &mut Writer) {
+        out.u8(self.next);
+        for at in 0..RECENT_IDS_MAX {
+            out.u64(self.ids[at]);
+            out.u32(self.values[at]);
+            out.u8(self.states[at]);
+        }
+    }
+
+    /// Takes the ids from a snapshot.
+    pub fn read(input: &mut Reader<'_>) -> Result<Self, SnapshotError> {
+        let mut read = Self { next: input.u8()?, ..Self::default() };
+        if usize::from(read.next) >= RECENT_IDS_MAX {
+            let value = i64::from(read.next);
             return Err(SnapshotError::OutOfRange { what: "next recent id", value });
         }
         for at in 0..RECENT_IDS_MAX {
-            habits.ids.ids[at] = input.u64()?;
-            habits.ids.values[at] = input.u32()?;
-            habits.ids.states[at] = input.u8()?;
+            read.ids[at] = input.u64()?;
+            read.values[at] = input.u32()?;
+            read.states[at] = input.u8()?;
         }
-        Ok(habits)
+        Ok(read)
     }
 }

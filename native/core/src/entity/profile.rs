@@ -23,6 +23,13 @@ pub struct Context {
     pub minor_per_major: f64,
 }
 
+impl Context {
+    /// Of a run with this lateness bound, and a reference currency with this many digits after the decimal point.
+    pub fn new(lateness: DurationMicros, minor_digits: u32) -> Self {
+        Self { lateness, minor_per_major: 10_f64.powi(minor_digits as i32) }
+    }
+}
+
 /// What every kind of entity keeps.
 #[derive(Clone, Debug)]
 pub struct Common<P: Plan> {

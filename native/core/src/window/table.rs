@@ -51,6 +51,11 @@ impl<E: Entity> Table<E> {
         self.slabs[Self::slab_of(key)].get_mut(key)
     }
 
+    /// Takes in the entity of a key that is not live yet, whatever the bounds.
+    pub fn admit(&mut self, key: EntityKey, entity: E) {
+        self.slabs[Self::slab_of(key)].push(key, entity);
+    }
+
     /// The slabs, to be shared out among writers.
     pub fn slabs_mut(&mut self) -> impl Iterator<Item = &mut Slab<E>> {
         self.slabs.iter_mut()
