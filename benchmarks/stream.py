@@ -6,8 +6,8 @@ Three jobs, each with its own topics on a broker started for it:
   plain Python loop (confluent-kafka, orjson, batched XGBoost, four features, nothing sent), taking turns.
 - `sustained`: generator, broker, stream, PostgreSQL and Redis together at a steady rate; at the end every
   transaction is looked for in the log and in PostgreSQL.
-- `latency`: a steady open-loop rate; from the broker's time of a transaction to the time at which its
-  decision is handed to the client, beside a bare echo of the same topic in the same run.
+- `latency`: a steady open-loop rate; from the broker's time of a transaction to the broker's time of its
+  decision, beside a bare echo of the same topic in the same run.
 
 A regression in `throughput` means that a transaction costs more; in `latency`, that it waits somewhere.
 """
@@ -280,19 +280,24 @@ def percentiles(millis: list[float]) -> dict[str, float]:
     return dict(zip(("p50", "p95", "p99", "p99.9"), (round(float(each), 2) for each in values), strict=True))
 
 
+WARM_SECONDS = 60
+# Of each turn: a new stream and a new echo meet cold caches.
+SETTLE_SECONDS = 10
+
+
 def latency(bench: Bench) -> dict[str, Any]:
     """Stream and echo side by side at each rate."""
     arguments = bench.arguments
     result: dict[str, Any] = {}
-    # The first turn is not counted: the broker's machine code is made in its first half minute.
+    # The first turn is not counted: the broker's machine code is made in its first minute of load.
     for turn, tps in enumerate([max(arguments.tps), *arguments.tps]):
+        seconds = arguments.seconds if turn else max(arguments.seconds, WARM_SECONDS)
         settings = bench.topics(f"rate{turn}")
         echo_topic = f"{settings.kafka.group}-echo"
         create_topics(settings.kafka.model_copy(update={"decisions_topic": echo_topic}))
         with bench.stream(settings, databases=arguments.databases) as (client, _):
             while client.status()["phase"] != "running":
                 time.sleep(0.05)
-            seconds = arguments.seconds
             echo = subprocess.Popen(
                 [
                     *(BARE, "echo", settings.kafka.brokers, settings.kafka.transactions_topic, echo_topic),
@@ -317,7 +322,7 @@ def latency(bench: Bench) -> dict[str, Any]:
                 bare.append(record.timestamp()[1] - source / 1000)
         if turn == 0:
             continue
-        skip = int(tps * 3)
+        skip = int(tps * SETTLE_SECONDS)
         result[f"{int(tps)}/s"] = {
             "sent per second": round(report.rate),
             "append to decision, ms": percentiles(ours[skip:]),

@@ -126,7 +126,7 @@ class Ensemble:
         rows
             Float32, shape (n, feature_count), C-contiguous; NaN is missing.
         backend
-            `auto` (the fastest), `avx512`, `portable`, `reference` (these agree bit for bit), or
+            `auto` (the fastest), `avx512`, `avx2`, `portable`, `reference` (these agree bit for bit), or
             `compiled` after `load_compiled`.
         threads
             1 to 64. The result does not depend on it.

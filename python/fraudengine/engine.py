@@ -212,7 +212,7 @@ class Engine:
         review_from, block_from
             Scores from which a transaction is reviewed and blocked; the second is not below the first.
         backend
-            `auto` for the fastest exact one, or `avx512`, `portable`, `reference`, `compiled`.
+            `auto` for the fastest exact one, or `avx512`, `avx2`, `portable`, `reference`, `compiled`.
         booster_library, forest_library
             Libraries made by `fraudengine compile`, for the backend `compiled`.
 

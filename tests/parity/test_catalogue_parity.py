@@ -143,7 +143,7 @@ def test_every_backend_decides_as_the_libraries_that_trained(subject: Subject) -
         assert np.abs(anomaly - isolation).max() <= 2.0**-24
         assert np.array_equal(margin, boosted)
         expected = subject.policy.actions(subject.policy.score(anomaly, boosted))
-        for backend in {"avx512", "portable"} & set(subject.ensemble.backends()):
+        for backend in {"avx512", "avx2", "portable"} & set(subject.ensemble.backends()):
             native = subject.ensemble.score(rows, backend)
             assert np.array_equal(native[0], anomaly)
             assert np.array_equal(native[1], boosted)

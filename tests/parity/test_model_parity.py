@@ -26,7 +26,7 @@ from fraudengine.training.export import export_ensemble, native_anomaly
 
 ROWS = int(os.environ.get("FRAUDENGINE_PARITY_ROWS", "100000"))
 FEATURES = 24
-NATIVE = ("avx512", "portable", "reference")
+NATIVE = ("avx512", "avx2", "portable", "reference")
 EXTREMES = np.array([0.0, -0.0, 1e-45, -1e-45, 1e-38, 3.4e38, -3.4e38, 1.0, -1.0], np.float32)
 
 

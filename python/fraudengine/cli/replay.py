@@ -37,8 +37,8 @@ def replay(
         typer.Option(
             "--backend",
             metavar="NAME",
-            help="Scorer: auto (fastest exact one), avx512, portable, reference, or compiled: the library "
-            "of `fraudengine compile`, checked by its hash.",
+            help="Scorer: auto (fastest exact one), avx512, avx2, portable, reference, or compiled: the "
+            "library of `fraudengine compile`, checked by its hash.",
         ),
     ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,

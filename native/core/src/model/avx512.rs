@@ -1,9 +1,7 @@
-//! The byte-wide kernel: 64 rows through both models at a time, with AVX-512 F and BW.
+//! The byte-wide kernel with AVX-512 F and BW: a vector holds a byte of each of the 64 rows.
 //!
-//! Runs the plan of [`ranks`](super::ranks): values become ranks by two compares of 16 thresholds each;
-//! a node is one byte compare and one masked byte addition for all 64 rows, without a branch; leaf values
-//! come from register permutes or gathers and are added in tree order, so that the sums have the bits of
-//! the reference. A few rows that do not fill a block go through the portable kernel.
+//! Values become ranks by two compares of 16 thresholds each; a node is one byte compare and one masked byte
+//! addition for all rows; leaf values come from register permutes or gathers.
 #![allow(unsafe_code, reason = "one of the named files that may: vector loads and stores through pointers")]
 
 use std::arch::x86_64::{
@@ -14,86 +12,71 @@ use std::arch::x86_64::{
     _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_pd, _mm512_set1_ps, _mm512_store_si512,
     _mm512_storeu_pd, _mm512_storeu_ps, _mm512_test_epi32_mask,
 };
-use std::sync::Arc;
 
-use super::format::Parts;
-use super::portable::Portable;
+use super::blocks::{Bytes, Kernel, ROWS, Scratch};
 use super::ranks::{Plan, Program, Segment};
-use super::{ModelError, Scorer, check_shape};
 use crate::limits::SIMD_LEAVES_MAX;
 
-/// Rows of a block: bytes of a vector.
-const ROWS: usize = 64;
-/// A block costs the same however many rows it has, about as much as 18 rows one by one
-/// (`benchmarks/inference.py`: 64 rows of `avx512` against `portable`).
-const BLOCK_ROWS_MIN: usize = 18;
-
-/// One byte per row of a block.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Bytes([u8; ROWS]);
-
 /// See the module.
-pub struct Avx512 {
-    parts: Arc<Parts>,
-    plan: Plan,
-    few: Portable,
-}
+pub(super) struct Avx512;
 
-/// Memory of one call.
-struct Scratch {
-    /// Ranks, one entry per column.
-    columns: Vec<Bytes>,
-    /// Exit leaves of the subtrees of the tree at hand; entry 0 is all zero.
-    slots: Box<[Bytes; SIMD_LEAVES_MAX]>,
-}
+impl Kernel for Avx512 {
+    const NAME: &'static str = "avx512";
+    const ROWS_MIN: usize = 18;
 
-impl Avx512 {
-    /// The kernel, if the processor and the trees allow it.
-    pub(super) fn new(parts: &Arc<Parts>) -> Result<Self, ModelError> {
-        let unavailable = |reason| ModelError::BackendUnavailable { name: "avx512", reason };
-        if !(is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")) {
-            return Err(unavailable("the processor lacks AVX-512BW"));
-        }
-        let plan = Plan::new(parts).ok_or_else(|| unavailable("a tree has too many leaves"))?;
-        Ok(Self { parts: Arc::clone(parts), plan, few: Portable::new(Arc::clone(parts)) })
-    }
-
-    /// Scores at most [`ROWS`] rows.
-    #[target_feature(enable = "avx512f,avx512bw,avx2,popcnt")]
-    fn block(&self, rows: &[f32], scratch: &mut Scratch, anomaly: &mut [f32], margin: &mut [f32]) {
-        let (width, plan) = (self.parts.feature_count, &self.plan);
-        for segment in &plan.segments {
-            rank(plan, segment, rows, width, anomaly.len(), &mut scratch.columns);
-        }
-        anomaly.fill(f32::NAN);
-        margin.fill(f32::NAN);
-        if let Some(forest) = &self.parts.forest {
-            let mut sums = [0.0; ROWS];
-            self.path_sums(scratch, &mut sums);
-            for (anomaly, sum) in anomaly.iter_mut().zip(sums) {
-                *anomaly = forest.anomaly(sum);
-            }
-        }
-        if let Some(booster) = &self.parts.booster {
-            for segment in &plan.anomaly_segments {
-                rank(plan, segment, anomaly, 1, anomaly.len(), &mut scratch.columns);
-            }
-            let mut sums = [0.0; ROWS];
-            self.margins(scratch, booster.base_margin, &mut sums);
-            for (margin, sum) in margin.iter_mut().zip(sums) {
-                *margin = sum;
-            }
-        }
+    fn lacks() -> Option<&'static str> {
+        let can = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+        (!can).then_some("the processor lacks AVX-512BW")
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx2,popcnt")]
-    fn path_sums(&self, scratch: &mut Scratch, out: &mut [f64; ROWS]) {
+    unsafe fn rank(
+        plan: &Plan,
+        segment: &Segment,
+        rows: &[f32],
+        stride: usize,
+        count: usize,
+        columns: &mut [Bytes],
+    ) {
+        let mut ranks = Bytes([0; ROWS]);
+        let mut missing = 0_u64;
+        let values = rows.iter().skip(segment.feature).step_by(stride).take(count);
+        if segment.two_levels {
+            let cuts = &plan.cuts[segment.cuts..=segment.cuts + 16];
+            let pivots = vector(&cuts[0].0);
+            for (row, (&x, rank)) in values.zip(&mut ranks.0).enumerate() {
+                let x_lanes = _mm512_set1_ps(x);
+                let bucket = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(pivots, x_lanes).count_ones() as usize;
+                // At most 15 of the 16 pivots are numbers (255 cuts), so `bucket` is at most 15.
+                let lanes = vector(&cuts[1 + (bucket & 15)].0);
+                let within = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(lanes, x_lanes).count_ones() as usize;
+                *rank = (16 * bucket + within) as u8;
+                missing |= u64::from(x.is_nan()) << row;
+            }
+        } else {
+            let cuts = vector(&plan.cuts[segment.cuts].0);
+            for (row, (&x, rank)) in values.zip(&mut ranks.0).enumerate() {
+                *rank = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(cuts, _mm512_set1_ps(x)).count_ones() as u8;
+                missing |= u64::from(x.is_nan()) << row;
+            }
+        }
+        let targets = &mut columns[segment.first_column..segment.first_column + segment.missing.len()];
+        for (column, &if_missing) in targets.iter_mut().zip(&segment.missing) {
+            // SAFETY: both are one aligned vector long.
+            unsafe {
+                let values =
+                    _mm512_mask_mov_epi8(load(&raw const ranks), missing, _mm512_set1_epi8(if_missing as i8));
+                _mm512_store_si512((&raw mut *column).cast(), values);
+            }
+        }
+    }
+    #[target_feature(enable = "avx512f,avx512bw,avx2,popcnt")]
+    unsafe fn path_sums(plan: &Plan, scratch: &mut Scratch, out: &mut [f64; ROWS]) {
         let mut sums: [__m512d; 8] = [_mm512_set1_pd(0.0); 8];
-        for program in &self.plan.forest {
-            let exit = self.exit_leaves(program, scratch);
+        for program in &plan.forest {
+            let exit = exit_leaves(plan, program, scratch);
             // Every exit leaf is below `leaf_count`, so the gathers stay inside this tree's values.
-            let values = &self.plan.path_lengths[program.values..program.values + program.leaf_count];
+            let values = &plan.path_lengths[program.values..program.values + program.leaf_count];
             for (lane, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: 8 bytes at `8 * lane` lie inside the 64 of `exit`; the gather reads at indices
                 // below `values.len()`.
@@ -111,12 +94,12 @@ impl Avx512 {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx2,popcnt")]
-    fn margins(&self, scratch: &mut Scratch, base: f32, out: &mut [f32; ROWS]) {
+    unsafe fn margins(plan: &Plan, scratch: &mut Scratch, base: f32, out: &mut [f32; ROWS]) {
         let mut sums: [__m512; 4] = [_mm512_set1_ps(base); 4];
-        for program in &self.plan.booster {
-            let exit = self.exit_leaves(program, scratch);
+        for program in &plan.booster {
+            let exit = exit_leaves(plan, program, scratch);
             let padded = program.leaf_count.next_multiple_of(16);
-            let values = &self.plan.margins[program.values..program.values + padded];
+            let values = &plan.margins[program.values..program.values + padded];
             for (lane, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: 16 bytes at `16 * lane` lie inside the 64 of `exit`, which is aligned to 64.
                 let bytes = unsafe { _mm_load_si128(exit.0.as_ptr().add(16 * lane).cast()) };
@@ -128,31 +111,31 @@ impl Avx512 {
             unsafe { _mm512_storeu_ps(out.as_mut_ptr(), sum) };
         }
     }
+}
 
-    /// The exit leaf of every row in one tree.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx2,popcnt")]
-    fn exit_leaves<'a>(&self, program: &Program, scratch: &'a mut Scratch) -> &'a Bytes {
-        let steps = &self.plan.steps[program.steps..program.steps + program.step_count];
-        debug_assert!(steps.len() < SIMD_LEAVES_MAX);
-        let columns = scratch.columns.as_ptr();
-        let slots = scratch.slots.as_mut_ptr().cast::<Bytes>();
-        for (index, step) in steps.iter().enumerate() {
-            // SAFETY: `Plan::new` numbers columns below `column_count`, the length of `columns`; children
-            // have slots up to `index`; a tree has at most `SIMD_LEAVES_MAX` leaves, so at most one step
-            // fewer and slots up to `SIMD_LEAVES_MAX - 1`. All of them are aligned to 64 bytes.
-            unsafe {
-                let ranks = load(columns.add(step.column as usize));
-                let right = _mm512_cmpgt_epu8_mask(ranks, _mm512_set1_epi8(step.cut as i8));
-                let skip = _mm512_set1_epi8(step.skip as i8);
-                let left_exit = load(slots.add(usize::from(step.left)));
-                let right_exit = load(slots.add(usize::from(step.right)));
-                let exit = _mm512_mask_add_epi8(left_exit, right, right_exit, skip);
-                _mm512_store_si512(slots.add(index + 1).cast(), exit);
-            }
+/// The exit leaf of every row in one tree.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx2,popcnt")]
+fn exit_leaves<'a>(plan: &Plan, program: &Program, scratch: &'a mut Scratch) -> &'a Bytes {
+    let steps = &plan.steps[program.steps..program.steps + program.step_count];
+    debug_assert!(steps.len() < SIMD_LEAVES_MAX);
+    let columns = scratch.columns.as_ptr();
+    let slots = scratch.slots.as_mut_ptr().cast::<Bytes>();
+    for (index, step) in steps.iter().enumerate() {
+        // SAFETY: `Plan::new` numbers columns below `column_count`, the length of `columns`; children
+        // have slots up to `index`; a tree has at most `SIMD_LEAVES_MAX` leaves, so at most one step
+        // fewer and slots up to `SIMD_LEAVES_MAX - 1`. All of them are aligned to 64 bytes.
+        unsafe {
+            let ranks = load(columns.add(step.column as usize));
+            let right = _mm512_cmpgt_epu8_mask(ranks, _mm512_set1_epi8(step.cut as i8));
+            let skip = _mm512_set1_epi8(step.skip as i8);
+            let left_exit = load(slots.add(usize::from(step.left)));
+            let right_exit = load(slots.add(usize::from(step.right)));
+            let exit = _mm512_mask_add_epi8(left_exit, right, right_exit, skip);
+            _mm512_store_si512(slots.add(index + 1).cast(), exit);
         }
-        &scratch.slots[steps.len()]
     }
+    &scratch.slots[steps.len()]
 }
 
 /// Reads one vector.
@@ -191,75 +174,9 @@ fn look_up(values: &[f32], index: __m512i) -> __m512 {
     }
 }
 
-/// Ranks one feature of `count` rows and writes the segment's columns.
-#[target_feature(enable = "avx512f,avx512bw,avx2,popcnt")]
-fn rank(plan: &Plan, segment: &Segment, rows: &[f32], stride: usize, count: usize, columns: &mut [Bytes]) {
-    let mut ranks = Bytes([0; ROWS]);
-    let mut missing = 0_u64;
-    let values = rows.iter().skip(segment.feature).step_by(stride).take(count);
-    if segment.two_levels {
-        let cuts = &plan.cuts[segment.cuts..=segment.cuts + 16];
-        let pivots = vector(&cuts[0].0);
-        for (row, (&x, rank)) in values.zip(&mut ranks.0).enumerate() {
-            let x_lanes = _mm512_set1_ps(x);
-            let bucket = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(pivots, x_lanes).count_ones() as usize;
-            // At most 15 of the 16 pivots are numbers (255 cuts), so `bucket` is at most 15.
-            let lanes = vector(&cuts[1 + (bucket & 15)].0);
-            let within = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(lanes, x_lanes).count_ones() as usize;
-            *rank = (16 * bucket + within) as u8;
-            missing |= u64::from(x.is_nan()) << row;
-        }
-    } else {
-        let cuts = vector(&plan.cuts[segment.cuts].0);
-        for (row, (&x, rank)) in values.zip(&mut ranks.0).enumerate() {
-            *rank = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(cuts, _mm512_set1_ps(x)).count_ones() as u8;
-            missing |= u64::from(x.is_nan()) << row;
-        }
-    }
-    let targets = &mut columns[segment.first_column..segment.first_column + segment.missing.len()];
-    for (column, &if_missing) in targets.iter_mut().zip(&segment.missing) {
-        // SAFETY: both are one aligned vector long.
-        unsafe {
-            let values =
-                _mm512_mask_mov_epi8(load(&raw const ranks), missing, _mm512_set1_epi8(if_missing as i8));
-            _mm512_store_si512((&raw mut *column).cast(), values);
-        }
-    }
-}
-
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn vector(lanes: &[f32; 16]) -> __m512 {
     // SAFETY: reads the 16 floats of the array; `Cuts` aligns them to 64 bytes.
     unsafe { _mm512_load_ps(lanes.as_ptr()) }
-}
-
-impl Scorer for Avx512 {
-    fn name(&self) -> &'static str {
-        "avx512"
-    }
-
-    fn score(&self, rows: &[f32], anomaly: &mut [f32], margin: &mut [f32]) {
-        let width = self.parts.feature_count;
-        check_shape(rows, width, anomaly, margin);
-        let (mut rows, mut anomaly, mut margin) = (rows, anomaly, margin);
-        if anomaly.len() >= BLOCK_ROWS_MIN {
-            let mut scratch = Scratch {
-                columns: vec![Bytes([0; ROWS]); self.plan.column_count],
-                slots: Box::new([Bytes([0; ROWS]); SIMD_LEAVES_MAX]),
-            };
-            while anomaly.len() >= BLOCK_ROWS_MIN {
-                let count = anomaly.len().min(ROWS);
-                let (block, later) = rows.split_at(count * width);
-                let (block_anomaly, later_anomaly) = anomaly.split_at_mut(count);
-                let (block_margin, later_margin) = margin.split_at_mut(count);
-                // SAFETY: `new` made this value only where the processor has the features.
-                unsafe { self.block(block, &mut scratch, block_anomaly, block_margin) };
-                (rows, anomaly, margin) = (later, later_anomaly, later_margin);
-            }
-        }
-        for (row, (anomaly, margin)) in rows.chunks_exact(width).zip(anomaly.iter_mut().zip(margin)) {
-            (*anomaly, *margin) = self.few.score_row(row);
-        }
-    }
 }

@@ -10,7 +10,7 @@ use super::reference::{Reference, row_anomaly};
 use super::{ModelError, Scorer, attribution};
 
 /// Names of all backends, fastest first; those before `compiled` agree bit for bit.
-const NAMES: [&str; 4] = ["avx512", "portable", "reference", "compiled"];
+const NAMES: [&str; 5] = ["avx512", "avx2", "portable", "reference", "compiled"];
 
 /// An ensemble ready to score.
 ///
@@ -32,8 +32,14 @@ impl Ensemble {
         let parts = Arc::new(parts);
         let mut backends: Vec<Arc<dyn Scorer>> = Vec::new();
         #[cfg(target_arch = "x86_64")]
-        if let Ok(kernel) = super::avx512::Avx512::new(&parts) {
-            backends.push(Arc::new(kernel));
+        {
+            use super::blocks::Blocks;
+            if let Ok(kernel) = Blocks::<super::avx512::Avx512>::new(&parts) {
+                backends.push(Arc::new(kernel));
+            }
+            if let Ok(kernel) = Blocks::<super::avx2::Avx2>::new(&parts) {
+                backends.push(Arc::new(kernel));
+            }
         }
         backends.push(Arc::new(Portable::new(Arc::clone(&parts))));
         backends.push(Arc::new(Reference::new(Arc::clone(&parts))));
@@ -77,7 +83,7 @@ impl Ensemble {
                 Err(ModelError::BackendUnavailable { name: "compiled", reason })
             }
             Some(name) => {
-                let reason = "the processor lacks AVX-512BW or a tree has too many leaves";
+                let reason = "the processor lacks its vectors or a tree has too many leaves";
                 Err(ModelError::BackendUnavailable { name, reason })
             }
             None => Err(ModelError::UnknownBackend { name: name.to_owned() }),

@@ -1,20 +1,24 @@
 //! Stage 4, SCORE: an isolation forest and a booster behind one trait.
 //!
 //! [`Ensemble`] is parsed from `ensemble.bin` ([`format`]). Its backends: `reference`, the obvious walk and
-//! oracle; `portable`, branch-free scalar code for every processor; `avx512`, 64 rows at a time on bytes;
-//! `compiled`, libraries made by `tl2cgen`. The first three give the same bits for the same row, in any
+//! oracle; `portable`, branch-free scalar code for every processor; `avx512` and `avx2`, 64 rows at a time on
+//! bytes; `compiled`, libraries made by `tl2cgen`. All but the last give the same bits for the same row, in any
 //! batch: the sums they take are defined in `reference`. A compiled library adds in its own order, so its
 //! margins agree to rounding only.
 
 mod attribution;
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod blocks;
 mod compiled;
 mod ensemble;
 mod error;
 pub mod format;
 mod portable;
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "its only user is the x86-64 kernel"))]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "its only users are the x86-64 kernels"))]
 mod ranks;
 mod reference;
 pub mod tree;

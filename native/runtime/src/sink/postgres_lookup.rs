@@ -1,8 +1,9 @@
 //! Keeps the look-up indexes of `transactions` up to date, on a thread and a connection of its own.
 //!
 //! They are summaries of stretches of pages (`migrations/0005_lookup.sql`). A row that is written costs nothing then;
-//! here the pages that have come since are summarised every few seconds, about 1.3 us a row. What is not summarised
-//! yet is read by whoever looks something up: a summary that is late, or was cut off, makes look-ups slow and never wrong.
+//! here the stretches that are full since are summarised every few seconds, about 1.3 us a row. The one at the end is
+//! left out while rows still come: into a summary that exists, the writer itself has to enter each row. What is not
+//! summarised yet is read by whoever looks something up: a summary that is late makes look-ups slow and never wrong.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -56,8 +57,45 @@ pub(super) fn run(settings: &PostgresSettings, stop: &Stop) {
 #[derive(Debug, Default)]
 struct State {
     session: Option<Session>,
-    /// Length of the table when its index was last brought up to date, by index.
-    pages: HashMap<String, i64>,
+    /// By index.
+    lengths: HashMap<String, Lengths>,
+}
+
+/// Lengths of an index's table, in pages.
+#[derive(Debug, Default, Clone, Copy)]
+struct Lengths {
+    /// At the last look.
+    seen: i64,
+    /// Up to here everything is summarised.
+    done: i64,
+}
+
+/// What an index wants now.
+#[derive(Debug, PartialEq, Eq)]
+enum Due {
+    Nothing,
+    /// Summaries of everything but the last stretch: rows still come.
+    Full,
+    /// Of the last one as well.
+    Rest,
+}
+
+impl Lengths {
+    fn look(&mut self, pages: i64) -> Due {
+        let grows = pages != std::mem::replace(&mut self.seen, pages);
+        match (grows, pages - self.done) {
+            (_, 0) => Due::Nothing,
+            (false, _) => {
+                self.done = pages;
+                Due::Rest
+            }
+            (true, new) if new >= PAGES => {
+                self.done = pages - pages % PAGES;
+                Due::Full
+            }
+            (true, _) => Due::Nothing,
+        }
+    }
 }
 
 impl State {
@@ -88,13 +126,14 @@ impl State {
             if stop.is_set() {
                 break;
             }
-            if pages - self.pages.get(&index).copied().unwrap_or(0) >= PAGES {
-                let statement = format!("SELECT brin_summarize_new_values('{index}'::regclass)");
-                session.run(|client| async move {
-                    client.batch_execute(&statement).await.map_err(failed("summarise a look-up index"))
-                })?;
-                self.pages.insert(index, pages);
-            }
+            let statement = match self.lengths.entry(index.clone()).or_default().look(pages) {
+                Due::Nothing => continue,
+                Due::Full => summarise(&index) + &open_last(&index),
+                Due::Rest => summarise(&index),
+            };
+            session.run(|client| async move {
+                client.batch_execute(&statement).await.map_err(failed("summarise a look-up index"))
+            })?;
         }
         self.session = Some(session);
         Ok(())
@@ -112,9 +151,45 @@ fn names(session: &mut Session, query: &'static str) -> Result<Vec<(String, i64)
         .collect())
 }
 
+fn summarise(index: &str) -> String {
+    format!("SELECT brin_summarize_new_values('{index}'::regclass);")
+}
+
+/// Takes the summary of the last stretch back: the server knows no way to summarise the full ones only.
+fn open_last(index: &str) -> String {
+    format!(
+        "SELECT brin_desummarize_range(i.indexrelid, greatest(pg_relation_size(i.indrelid) / \
+         current_setting('block_size')::bigint - 1, 0)) FROM pg_index i WHERE i.indexrelid = '{index}'::regclass;"
+    )
+}
+
 fn create(table: &str, (column, wrong): &(&str, &str)) -> String {
     format!(
         "CREATE INDEX ON {table} USING brin ({column} text_bloom_ops (n_distinct_per_range = 1400, \
          false_positive_rate = {wrong})) WITH (pages_per_range = {PAGES});"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_stretch_waits_until_the_table_rests() {
+        let mut lengths = Lengths::default();
+        let dues: Vec<Due> = [0, 31, 33, 70, 70, 70, 80, 80].map(|pages| lengths.look(pages)).into();
+        assert_eq!(
+            dues,
+            [
+                Due::Nothing, // empty
+                Due::Nothing, // less than a stretch
+                Due::Full,
+                Due::Full,
+                Due::Rest,
+                Due::Nothing,
+                Due::Nothing,
+                Due::Rest
+            ]
+        );
+    }
 }

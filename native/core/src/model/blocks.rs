@@ -1,0 +1,152 @@
+//! Both models over blocks of 64 rows, on bytes: what the kernels for one processor or another have in common.
+//!
+//! Runs the plan of [`ranks`](super::ranks). A [`Kernel`] turns the values of a feature into ranks and takes 64 rows
+//! through the trees, a node at a time for all of them, without a branch. Leaf values are added in tree order, so that the
+//! sums have the bits of the reference. A few rows that do not fill a block go through the portable kernel.
+#![allow(
+    unsafe_code,
+    reason = "one of the named files that may: calls of kernels that need a processor's features"
+)]
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::format::Parts;
+use super::portable::Portable;
+use super::ranks::{Plan, Segment};
+use super::{ModelError, Scorer, check_shape};
+use crate::limits::SIMD_LEAVES_MAX;
+
+/// Rows of a block.
+pub(super) const ROWS: usize = 64;
+
+/// One byte per row of a block.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Bytes(pub(super) [u8; ROWS]);
+
+/// Memory of one call.
+pub(super) struct Scratch {
+    /// Ranks, one entry per column.
+    pub(super) columns: Vec<Bytes>,
+    /// Exit leaves of the subtrees of the tree at hand; entry 0 is all zero.
+    pub(super) slots: Box<[Bytes; SIMD_LEAVES_MAX]>,
+}
+
+/// Vector code for some processors.
+pub(super) trait Kernel: Send + Sync {
+    /// Name of the backend.
+    const NAME: &'static str;
+    /// A block costs the same however many rows it has, about as much as this many one by one
+    /// (`benchmarks/inference.py`: 64 rows of the backend against `portable`).
+    const ROWS_MIN: usize;
+
+    /// What this processor lacks, if anything.
+    fn lacks() -> Option<&'static str>;
+
+    /// Ranks one feature of `count` rows, `stride` values apart, and writes the segment's columns.
+    ///
+    /// # Safety
+    /// The processor lacks nothing.
+    unsafe fn rank(
+        plan: &Plan,
+        segment: &Segment,
+        rows: &[f32],
+        stride: usize,
+        count: usize,
+        columns: &mut [Bytes],
+    );
+
+    /// Sums of the forest's path lengths.
+    ///
+    /// # Safety
+    /// The processor lacks nothing.
+    unsafe fn path_sums(plan: &Plan, scratch: &mut Scratch, out: &mut [f64; ROWS]);
+
+    /// Sums of the booster's leaves, on top of `base`.
+    ///
+    /// # Safety
+    /// The processor lacks nothing.
+    unsafe fn margins(plan: &Plan, scratch: &mut Scratch, base: f32, out: &mut [f32; ROWS]);
+}
+
+/// See the module.
+pub(super) struct Blocks<K> {
+    parts: Arc<Parts>,
+    plan: Plan,
+    few: Portable,
+    kernel: PhantomData<K>,
+}
+
+impl<K: Kernel> Blocks<K> {
+    /// The backend, if the processor and the trees allow it.
+    pub(super) fn new(parts: &Arc<Parts>) -> Result<Self, ModelError> {
+        let unavailable = |reason| ModelError::BackendUnavailable { name: K::NAME, reason };
+        if let Some(reason) = K::lacks() {
+            return Err(unavailable(reason));
+        }
+        let plan = Plan::new(parts).ok_or_else(|| unavailable("a tree has too many leaves"))?;
+        let few = Portable::new(Arc::clone(parts));
+        Ok(Self { parts: Arc::clone(parts), plan, few, kernel: PhantomData })
+    }
+
+    /// Scores at most [`ROWS`] rows.
+    fn block(&self, rows: &[f32], scratch: &mut Scratch, anomaly: &mut [f32], margin: &mut [f32]) {
+        let (width, plan) = (self.parts.feature_count, &self.plan);
+        for segment in &plan.segments {
+            // SAFETY: `new` made this value only where the processor lacks nothing; so for the calls below.
+            unsafe { K::rank(plan, segment, rows, width, anomaly.len(), &mut scratch.columns) };
+        }
+        anomaly.fill(f32::NAN);
+        margin.fill(f32::NAN);
+        if let Some(forest) = &self.parts.forest {
+            let mut sums = [0.0; ROWS];
+            // SAFETY: as above.
+            unsafe { K::path_sums(plan, scratch, &mut sums) };
+            for (anomaly, sum) in anomaly.iter_mut().zip(sums) {
+                *anomaly = forest.anomaly(sum);
+            }
+        }
+        if let Some(booster) = &self.parts.booster {
+            for segment in &plan.anomaly_segments {
+                // SAFETY: as above.
+                unsafe { K::rank(plan, segment, anomaly, 1, anomaly.len(), &mut scratch.columns) };
+            }
+            let mut sums = [0.0; ROWS];
+            // SAFETY: as above.
+            unsafe { K::margins(plan, scratch, booster.base_margin, &mut sums) };
+            for (margin, sum) in margin.iter_mut().zip(sums) {
+                *margin = sum;
+            }
+        }
+    }
+}
+
+impl<K: Kernel> Scorer for Blocks<K> {
+    fn name(&self) -> &'static str {
+        K::NAME
+    }
+
+    fn score(&self, rows: &[f32], anomaly: &mut [f32], margin: &mut [f32]) {
+        let width = self.parts.feature_count;
+        check_shape(rows, width, anomaly, margin);
+        let (mut rows, mut anomaly, mut margin) = (rows, anomaly, margin);
+        if anomaly.len() >= K::ROWS_MIN {
+            let mut scratch = Scratch {
+                columns: vec![Bytes([0; ROWS]); self.plan.column_count],
+                slots: Box::new([Bytes([0; ROWS]); SIMD_LEAVES_MAX]),
+            };
+            while anomaly.len() >= K::ROWS_MIN {
+                let count = anomaly.len().min(ROWS);
+                let (block, later) = rows.split_at(count * width);
+                let (block_anomaly, later_anomaly) = anomaly.split_at_mut(count);
+                let (block_margin, later_margin) = margin.split_at_mut(count);
+                self.block(block, &mut scratch, block_anomaly, block_margin);
+                (rows, anomaly, margin) = (later, later_anomaly, later_margin);
+            }
+        }
+        for (row, (anomaly, margin)) in rows.chunks_exact(width).zip(anomaly.iter_mut().zip(margin)) {
+            (*anomaly, *margin) = self.few.score_row(row);
+        }
+    }
+}
