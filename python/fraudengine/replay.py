@@ -26,7 +26,7 @@ from fraudengine.training.split import DELAY_DEFAULT, frame_of, with_label_times
 if TYPE_CHECKING:
     from fraudengine.datasets import History
 
-__all__ = ["ReplayResult", "replay"]
+__all__ = ["ReplayResult", "decided_frame", "replay"]
 
 _BATCH_ROWS: Final = 65_536
 _ACTIONS: Final = pl.Enum([action.name.lower() for action in Action])
@@ -115,7 +115,7 @@ def replay(
         batch = ordered[begin : begin + _BATCH_ROWS]
         # Labels wait inside the engine, so all of them go in with the first batch.
         decided = engine.process(batch, labels if begin == 0 else None, features=features)
-        frame = _frame(batch, decided)
+        frame = decided_frame(batch, decided)
         kept.append(frame if start is None else frame.filter(pl.col("event_time") >= start))
         progress("replay", begin + batch.height, ordered.height)
     decisions = pl.concat(kept) if kept else pl.DataFrame({"transaction_id": []})
@@ -124,8 +124,8 @@ def replay(
     return _result(decisions)
 
 
-def _frame(batch: pl.DataFrame, decided: Decisions) -> pl.DataFrame:
-    """Return the decisions of one batch."""
+def decided_frame(batch: pl.DataFrame, decided: Decisions) -> pl.DataFrame:
+    """Return the decisions of one batch, with the columns that `replay` returns."""
     rejected = (decided.flags & Flag.REJECTED) != 0
     names = np.array([*_ACTIONS.categories, None], dtype=object)
     actions = names[np.where(rejected, len(Action), decided.action)]

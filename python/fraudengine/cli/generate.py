@@ -14,6 +14,10 @@ from fraudengine.cli.values import moment
 from fraudengine.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import polars as pl
+
     from fraudengine.datasets.synthetic import SyntheticConfig
 
 __all__ = ["register"]
@@ -158,22 +162,24 @@ def generate(
 
 
 def _to_file(config: SyntheticConfig, out: Path, *, threads: int, as_json: bool) -> None:
-    import polars as pl
-
-    from fraudengine.datasets import write_history
     from fraudengine.datasets.synthetic import generate_batches
+    from fraudengine.frame_files import write_frames
 
-    batches = []
-    with progress(shown=not as_json) as report:
+    frauds = 0
+
+    def days() -> Iterator[pl.DataFrame]:
+        nonlocal frauds
         for day, batch in enumerate(generate_batches(config, threads=threads), start=1):
-            batches.append(batch)
+            frauds += int(batch["is_fraud"].sum())
             report("generating days", day, config.days)
-    history = pl.concat(batches)
-    write_history(history, out)
-    frauds = int(history["is_fraud"].sum())
+            yield batch
+
+    with progress(shown=not as_json) as report:
+        # A day at a time: a history may be larger than memory.
+        transactions = write_frames(days(), out)
     if as_json:
-        print_json({"out": str(out), "transactions": history.height, "frauds": frauds})
-    notify([f"{history.height:,} transactions, {frauds:,} labelled fraud, in {out}"])
+        print_json({"out": str(out), "transactions": transactions, "frauds": frauds})
+    notify([f"{transactions:,} transactions, {frauds:,} labelled fraud, in {out}"])
 
 
 def register(app: typer.Typer) -> None:

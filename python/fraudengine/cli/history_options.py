@@ -19,7 +19,13 @@ from fraudengine.datasets import PRESETS, History, HistoryFormat, ReadOptions, T
 from fraudengine.datasets.durations import parse_micros
 from fraudengine.datasets.mapping import parse_mapping
 
-__all__ = ["HistoryArgument", "load_history", "with_history_options"]
+__all__ = [
+    "HistoriesArgument",
+    "HistoryArgument",
+    "load_history",
+    "tell_refused",
+    "with_history_options",
+]
 
 _PANEL: Final = "How to read the history"
 
@@ -27,6 +33,16 @@ HistoryArgument = Annotated[
     Path, typer.Argument(metavar="HISTORY", help="Transaction history: .parquet, .csv or .jsonl.")
 ]
 """The positional argument of a command that reads one history."""
+
+
+HistoriesArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="HISTORY",
+        help="Transaction history: .parquet, .csv or .jsonl; a folder or a pattern of such.",
+    ),
+]
+"""The same of a command that also reads one that is cut into several files."""
 
 
 def _option(*names: str, help_text: str, **more: Any) -> Any:  # noqa: ANN401 - typer's own options are untyped
@@ -134,7 +150,12 @@ def load_history(path: Path, reading: ReadOptions) -> History:
     """Read a history and say on standard error what was guessed and how many rows were refused."""
     history = read_history(path, reading)
     notify(history.notices)
-    if history.rows_rejected:
-        refused = f"{history.rows_rejected:,} of {history.rows_read:,} rows were refused"
-        notify([f"{refused}; `fraudengine validate` lists them"])
+    tell_refused(history.rows_rejected, history.rows_read)
     return history
+
+
+def tell_refused(rejected: int, read: int) -> None:
+    """Say on standard error how many rows were refused, if any were."""
+    if rejected:
+        refused = f"{rejected:,} of {read:,} rows were refused"
+        notify([f"{refused}; `fraudengine validate` lists them"])

@@ -23,7 +23,7 @@ from fraudengine.datasets.rejections import Rejections
 from fraudengine.datasets.sources import column_names, detect_format, read_raw
 from fraudengine.errors import InputError
 
-__all__ = ["History", "read_history", "write_history"]
+__all__ = ["History", "read_history", "with_delay", "with_late_names", "write_history"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def read_history(path: Path | str, options: ReadOptions | None = None) -> Histor
     names = column_names(path, form)
     resolved = resolve_columns(names, options)
     if form is HistoryFormat.JSONL:
-        resolved = _with_late_names(resolved)
+        resolved = with_late_names(resolved)
     columns = sorted({source for source in resolved.sources.values() if source != ROW_SOURCE})
     rejections = Rejections()
     raw = read_raw(path, form, columns, rejections)
@@ -112,7 +112,7 @@ def read_history(path: Path | str, options: ReadOptions | None = None) -> Histor
         # A pattern or a zone that only the columnar library refuses; rows never get here.
         raise InputError(f"{path} cannot be converted: {str(error).partition(chr(10))[0]}") from error
     if options.label_delay_micros is not None:
-        frame = _with_delay(frame, options.label_delay_micros)
+        frame = with_delay(frame, options.label_delay_micros)
     return History(frame, rejections.frame(), tuple(notices), raw.rows_read, row_numbers)
 
 
@@ -147,14 +147,15 @@ def write_history(frame: pl.DataFrame, path: Path | str) -> None:
         raise InputError(f"{path} cannot be written: {error}") from error
 
 
-def _with_late_names(resolved: Resolved) -> Resolved:
+def with_late_names(resolved: Resolved) -> Resolved:
     """Ask for every schema column: in JSON lines an optional field may first appear deep in the file."""
     used = set(resolved.sources.values())
     late = {name: name for name in COLUMNS_BY_NAME if name not in resolved.sources and name not in used}
     return Resolved({**resolved.sources, **late}, resolved.amount_in_major, resolved.notices)
 
 
-def _with_delay(frame: pl.DataFrame, delay_micros: int) -> pl.DataFrame:
+def with_delay(frame: pl.DataFrame, delay_micros: int) -> pl.DataFrame:
+    """Say of labels that do not say when they became known that it was so long after their transactions."""
     due = pl.col("event_time") + pl.duration(microseconds=delay_micros)
     missing = pl.col("label_known_time").is_null() & pl.col("is_fraud").is_not_null()
     known = pl.when(missing).then(due).otherwise(pl.col("label_known_time"))

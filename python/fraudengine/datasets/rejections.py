@@ -40,6 +40,10 @@ class Rejections:
         """Record that `row` was refused because `field` holds `value`; `reason` completes the sentence."""
         self._rows.append((row, field, None if value is None else _shown(value), reason))
 
+    def clear(self) -> None:
+        """Forget them."""
+        self._rows.clear()
+
     def frame(self) -> pl.DataFrame:
         """Return the rejections in row order, with the columns of `REJECTION_SCHEMA`."""
         return pl.DataFrame(self._rows, schema=REJECTION_SCHEMA, orient="row").sort(
