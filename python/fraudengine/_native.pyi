@@ -3,9 +3,9 @@
 Use `fraudengine.engine`, `fraudengine.features` and their neighbours: they carry the documentation.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,11 @@ import polars as pl
 __all__ = [
     "Engine",
     "Ensemble",
+    "Keyed",
     "Load",
     "Predictor",
     "Scoring",
+    "Sinks",
     "Stream",
     "StreamScoring",
     "SyntheticStream",
@@ -170,6 +172,65 @@ class Ensemble:
         """
 
 @final
+class Keyed:
+    """The fold one kind of entity at a time, with its state in `cells` cells that the caller keeps.
+
+    Rows and labels are bytes that `read` made; kinds as in `EntityKind`. `fetch` returns the states of cells.
+    """
+
+    def __new__(cls, settings: str, *, cells: int) -> Self: ...
+    def activate(
+        self,
+        ensemble: bytes,
+        *,
+        bundle_hash: str,
+        slope: float,
+        intercept: float,
+        review_from: float,
+        block_from: float,
+        backend: str = "auto",
+    ) -> str:
+        """Decide with this ensemble; return the name of the backend."""
+
+    def read(
+        self,
+        values: Sequence[bytes],
+        partitions: npt.NDArray[np.int64],
+        offsets: npt.NDArray[np.int64],
+        times_ms: npt.NDArray[np.int64],
+        labels: bool,
+    ) -> tuple[
+        tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32], list[bytes]],
+        list[tuple[int, bytes]],
+    ]:
+        """Check records: places, times, five cells (-1: none) and rows of the accepted; dead letters."""
+
+    def step(
+        self,
+        kind: int,
+        rows: Sequence[bytes],
+        flags: Sequence[int] | None,
+        labels: Sequence[bytes],
+        waiting: bytes | None,
+        before: int,
+        after: int,
+        fetch: Callable[[list[int]], Sequence[bytes | None]],
+    ) -> dict[str, Any]:
+        """Let a kind take in rows; `before`, `after` are the newest event times around the whole batch."""
+
+    def settle(
+        self,
+        rows: Sequence[bytes],
+        features: npt.NDArray[np.float32],
+        flags: Sequence[int],
+        partitions: npt.NDArray[np.int64],
+        offsets: npt.NDArray[np.int64],
+        times_micros: npt.NDArray[np.int64],
+        fetch: Callable[[list[int]], Sequence[bytes | None]],
+    ) -> dict[str, Any]:
+        """Decide whole rows: `score`, `margin`, `anomaly`, `action`, `keys` and `records` of `decisions`."""
+
+@final
 class Load:
     """A synthetic history being sent to Kafka; see `fraudengine.datasets.load.start_load`.
 
@@ -315,6 +376,17 @@ class Scoring:
 
     def score_batch(self, request: bytes, rows_max: int) -> bytes | tuple[str, str, str]:
         """Decide a `ScoreBatchRequest`: a `ScoreBatchResponse`, or why the whole of it is refused."""
+
+@final
+class Sinks:
+    """The writers to PostgreSQL and Redis, behind decisions that somebody else takes."""
+
+    def __new__(cls, settings: str) -> Self: ...
+    def status(self) -> list[dict[str, Any]]:
+        """Return state, position, lag, rows written, records lost and last error of each writer."""
+
+    def stop(self) -> None:
+        """End the writers; return when they have ended."""
 
 @final
 class Stream:

@@ -10,11 +10,13 @@ mod engine;
 mod ensemble;
 mod error;
 mod follow;
+mod keyed;
 mod load;
 mod model;
 mod predictor;
 mod results;
 mod scoring;
+mod sinks;
 mod stream;
 mod synthetic;
 
@@ -28,9 +30,11 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<engine::PyEngine>()?;
     module.add_class::<ensemble::PyEnsemble>()?;
+    module.add_class::<keyed::PyKeyed>()?;
     module.add_class::<load::PyLoad>()?;
     module.add_class::<predictor::PyPredictor>()?;
     module.add_class::<scoring::PyScoring>()?;
+    module.add_class::<sinks::PySinks>()?;
     module.add_class::<stream::PyStream>()?;
     module.add_class::<follow::PyStreamScoring>()?;
     module.add_class::<synthetic::PySyntheticStream>()?;

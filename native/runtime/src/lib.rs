@@ -6,6 +6,7 @@ pub mod follow;
 pub mod generate;
 pub mod kafka;
 mod kept;
+pub mod keyed;
 pub mod limits;
 pub mod log;
 pub mod log_reader;
