@@ -108,8 +108,9 @@ def test_the_door_tells_how_the_stream_stands(topics: Topics, bundle: Path, hist
         assert families["fraudengine_entities"]['entity="customer"'] > 0
         with topics.stream(bundle, "second") as second:
             second.client()
-            ready, told = _got(f"{second.client().url}/readyz")
-            assert (ready, told["phase"]) == (503, "standing_by")
+            second.await_status(lambda told: told["standby_behind"] == 0, 30, "that it has the state")
+            told = {"ready": True, "phase": "standing_by", "behind": 0}
+            assert _got(f"{second.client().url}/readyz") == (200, told)
         assert stream.stop() == 0
 
 

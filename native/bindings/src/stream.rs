@@ -30,13 +30,19 @@ fn closed() -> PyErr {
 #[pymethods]
 impl PyStream {
     #[new]
-    #[pyo3(signature = (settings, instance, last_words=None))]
-    fn new(py: Python<'_>, settings: &str, instance: String, last_words: Option<&str>) -> PyResult<Self> {
+    fn new(py: Python<'_>, settings: &str, instance: String) -> PyResult<Self> {
         let config = |error: String| to_py_err(Kind::Config, error);
         let settings = Settings::parse(settings).map_err(|error| config(error.to_string()))?;
-        let stream = py.detach(|| Stream::prepare(settings, instance, last_words));
+        let stream = py.detach(|| Stream::prepare(settings, instance));
         let stream = stream.map_err(|error| config(error.to_string()))?;
         Ok(Self { inner: Mutex::new(Some(Arc::new(stream))) })
+    }
+
+    /// Lets it compete for the seat; `last_words` are those of the process before it.
+    #[pyo3(signature = (last_words=None))]
+    fn admit(&self, py: Python<'_>, last_words: Option<&str>) -> PyResult<()> {
+        let stream = self.stream()?;
+        py.detach(|| stream.admit(last_words)).map_err(|error| to_py_err(Kind::Config, error.to_string()))
     }
 
     /// Starts the threads.
@@ -127,9 +133,10 @@ impl PyStream {
         Ok(self.stream()?.metrics().snapshots_answered.load(Relaxed))
     }
 
-    /// Asks it to end in order.
-    fn stop(&self) -> PyResult<()> {
-        self.stream().map(|stream| stream.stop())
+    /// Asks it to end in order; `hand_over`: at once, because another process has the state at hand and waits.
+    #[pyo3(signature = (*, hand_over=false))]
+    fn stop(&self, hand_over: bool) -> PyResult<()> {
+        self.stream().map(|stream| if hand_over { stream.hand_over() } else { stream.stop() })
     }
 
     /// Ends it in order and waits for that.
@@ -174,6 +181,8 @@ fn figures(metrics: &Metrics, status: &Bound<'_, PyDict>) -> PyResult<()> {
     status.set_item("careful", metrics.careful.load(Relaxed) == 1)?;
     let lag = metrics.lag.load(Relaxed);
     status.set_item("lag", (lag >= 0).then_some(lag))?;
+    let behind = metrics.standby_behind.load(Relaxed);
+    status.set_item("standby_behind", (behind >= 0).then_some(behind))?;
     status.set_item("watermark_micros", metrics.watermark.load(Relaxed))?;
     status.set_item("snapshot_time_micros", metrics.snapshot_time.load(Relaxed))?;
     status.set_item("model", format!("{:016x}", metrics.model.load(Relaxed)))?;

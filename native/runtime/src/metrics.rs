@@ -120,6 +120,8 @@ pub struct Metrics {
     pub delivered: AtomicU64,
     /// Records of the transactions topic that have not been decided, over all partitions; -1: not known yet.
     pub lag: AtomicI64,
+    /// Decisions that a process that stands by has still to take in; -1: it decides, or has no state yet.
+    pub standby_behind: AtomicI64,
     /// Newest event time, microseconds since 1970.
     pub watermark: AtomicI64,
     /// Snapshots published.
@@ -165,6 +167,7 @@ impl Default for Metrics {
             in_flight: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             lag: AtomicI64::new(-1),
+            standby_behind: AtomicI64::new(-1),
             watermark: AtomicI64::new(0),
             snapshots: AtomicU64::new(0),
             snapshot_time: AtomicI64::new(0),
@@ -282,9 +285,18 @@ impl Metrics {
             -1 => f64::NAN,
             lag => lag as f64,
         };
+        let behind = match self.standby_behind.load(Relaxed) {
+            -1 => f64::NAN,
+            records => records as f64,
+        };
         for (name, help, value) in [
             ("in_flight_decisions", "Decisions sent, not acknowledged.", self.in_flight.load(Relaxed) as f64),
             ("lag_records", "Transactions that wait to be decided; NaN: not known.", lag),
+            (
+                "standby_behind_records",
+                "Decisions that a process that stands by has still to take in; NaN: it decides, or has no state.",
+                behind,
+            ),
             ("watermark_seconds", "Newest event time.", self.watermark.load(Relaxed) as f64 / 1e6),
             (
                 "snapshot_age_seconds",

@@ -78,6 +78,8 @@ def rows(told: dict[str, Any], rate: float | None) -> list[tuple[str, str]]:
     for name, sink in told["sinks"].items():
         error = f" ({sink['error']})" if sink["error"] else ""
         lines.append((name, f"{sink['state']}, {sink['rows']:,} rows, {sink['lag']:,} behind{error}"))
+    if told["standby_behind"] is not None:
+        lines.append(("stands by, behind the log (records)", f"{told['standby_behind']:,}"))
     if rate is not None:
         lines.insert(3, ("per second", f"{rate:,.0f}"))
     return lines

@@ -28,7 +28,8 @@ def stream(
 ) -> None:
     """Decide the transactions of a Kafka topic until interrupted.
 
-    A second process with another state folder stands by and takes over when this one ends. Operators find
+    A second process of the same consumer group stands by with the state at hand, and takes over when this one
+    ends: at once with the same state folder, with another one when the session is over. Operators find
     metrics, health and status at the address that is printed.
 
     [bold]Examples[/bold]
@@ -51,7 +52,7 @@ def stream(
         if as_json:
             print_json(told)
         notify([f"streaming with {told['bundle']}; metrics and status at {told['address']}"])
-        while not process.wait(0.2) and not asked.is_set():
+        while not process.wait(0.05) and not asked.is_set():
             pass
         process.stop()
         while not process.wait(1.0):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["OperatorServer"]
 
 _BODY_BYTES_MAX = 65_536
+_BEHIND_MAX = 100_000
+"""Decisions that a process that stands by may be behind and still be ready: a second of catching up."""
 
 
 class OperatorServer(Door):
@@ -51,9 +53,14 @@ class _Handler(Visitor):
             alive = self.stream.status()["phase"] != "failed"
             self.healthy(alive, {"alive": alive})
         elif self.path == "/readyz":
-            phase = self.stream.status()["phase"]
-            ready = phase == "running"
-            self.healthy(ready, {"ready": ready, "phase": phase})
+            told = self.stream.status()
+            phase, behind = told["phase"], told["standby_behind"]
+            if phase == "standing_by":
+                # Ready to take over: whoever replaces processes one by one may end the one that decides.
+                ready = behind is not None and behind <= _BEHIND_MAX
+                self.healthy(ready, {"ready": ready, "phase": phase, "behind": behind})
+            else:
+                self.healthy(phase == "running", {"ready": phase == "running", "phase": phase})
         elif self.path == "/model":
             try:
                 self.told(HTTPStatus.OK, self.stream.models())

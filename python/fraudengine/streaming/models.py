@@ -81,6 +81,25 @@ class ActiveModels:
             There is no bundle, or it is refused.
 
         """
+        bundle = self.meanwhile(given)
+        if bundle is not given:
+            return bundle
+        known = self.read()
+        active = known["active"]
+        self._write(
+            _choice(bundle), active if active and active.hash != bundle.hash else known["previous"], bundle
+        )
+        return bundle
+
+    def meanwhile(self, given: Bundle | None) -> Bundle:
+        """Return the bundle that `at_start` would return, and remember nothing: for a process that stands by.
+
+        Raises
+        ------
+        BundleError
+            There is no bundle, or it is refused.
+
+        """
         known = self.read()
         active, started = known["active"], known["started_with"]
         if active is not None and (given is None or (started is not None and started.hash == given.hash)):
@@ -90,9 +109,6 @@ class ActiveModels:
             return bundle
         if given is None:
             raise BundleError("no bundle was given and none was activated before: name one")
-        self._write(
-            _choice(given), active if active and active.hash != given.hash else known["previous"], given
-        )
         return given
 
     def activated(self, bundle: Bundle) -> None:

@@ -7,12 +7,13 @@ import hashlib
 import os
 import socket
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from fraudengine import _native
 from fraudengine.bundle import Bundle
-from fraudengine.errors import BundleError, SnapshotError, StreamError
-from fraudengine.locks import lock_folder
+from fraudengine.errors import BundleError, FraudEngineError, SnapshotError, StreamError
+from fraudengine.locks import SharedLock
 from fraudengine.services.processes import wait_until
 from fraudengine.services.topics import create_topics
 from fraudengine.streaming.http import OperatorServer
@@ -26,10 +27,14 @@ if TYPE_CHECKING:
 __all__ = ["StreamProcess"]
 
 _SNAPSHOT_SECONDS = 45.0
+_FOLDER_SECONDS = 0.02
 
 
 class StreamProcess:
     """A running stream; a context manager that stops it in order.
+
+    Where another process of the same group has the state folder, it stands by: it follows the log, and
+    decides as soon as the other one is gone.
 
     Parameters
     ----------
@@ -43,7 +48,7 @@ class StreamProcess:
     BundleError
         The bundle is refused.
     ConfigError
-        A setting cannot be used, or another process uses the state folder.
+        A setting cannot be used, or a process of another group uses the state folder.
     ServiceError
         An address is missing, or no broker answers.
 
@@ -54,22 +59,50 @@ class StreamProcess:
         given = bundle if isinstance(bundle, Bundle) or bundle is None else Bundle.load(bundle)
         resolved = settings.resolved()
         folder = settings.state.folder.absolute()
-        self._lock = lock_folder(folder, "state.folder")
+        kafka = resolved.kafka
+        purpose = f"group {kafka.group} and topic {kafka.decisions_topic}"
+        self._lock = SharedLock(folder, "state.folder", purpose)
         self._folder = folder
         self._models = ActiveModels(folder)
-        create_topics(resolved.kafka)
+        self._given = given
+        create_topics(kafka)
         self._crash = _crash_file(folder)
         instance = f"{socket.gethostname()}-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
-        self._native = _native.Stream(
-            settings.native_json(), f"fraudengine-{instance}", self._crash.read() or None
-        )
+        self._native = _native.Stream(settings.native_json(), f"fraudengine-{instance}")
+        self._closing = threading.Event()
+        self._refused: FraudEngineError | None = None
+        self._waiting: threading.Thread | None = None
+        if self._lock.held:
+            self._admit()
+        else:
+            self.bundle = self._models.meanwhile(given)
+            self._activate(self.bundle)
+            self._waiting = threading.Thread(target=self._wait_for_folder, name="state folder", daemon=True)
+            self._waiting.start()
+        self._native.start()
+        self._server = OperatorServer(self, settings.http)
+
+    def _wait_for_folder(self) -> None:
+        """Wait until the process that has the folder is gone, and take its place."""
+        while not self._closing.wait(_FOLDER_SECONDS):
+            if self._lock.take():
+                try:
+                    self._admit()
+                except FraudEngineError as error:
+                    self._refused = error
+                return
+
+    def _admit(self) -> None:
+        """Compete for the seat: the folder is this process's now."""
+        self._crash.seek(0)
+        bundle = self._models.at_start(self._given)
+        if getattr(self, "bundle", None) is None or bundle.hash != self.bundle.hash:
+            self.bundle = bundle
+            self._activate(bundle)
+        self._native.admit(self._crash.read() or None)
         # Only now: until the native side has taken note of it, it must not be lost.
         self._crash.truncate(0)
         faulthandler.enable(self._crash, all_threads=False)
-        self.bundle = self._models.at_start(given)
-        self._activate(self.bundle)
-        self._native.start()
-        self._server = OperatorServer(self, settings.http)
 
     @property
     def address(self) -> str:
@@ -85,6 +118,8 @@ class StreamProcess:
             It is refused, or has another hash than wanted; the model that decides goes on.
 
         """
+        if not self._lock.held:
+            raise BundleError("this process stands by: exchange the model of the one that decides")
         loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
         if wanted_hash not in ("", loaded.hash):
             raise BundleError(f"{loaded.path} has the hash {loaded.hash}, not {wanted_hash}")
@@ -149,6 +184,11 @@ class StreamProcess:
 
         """
         ended = self._native.wait(seconds)
+        if ended:
+            # Whoever stands by may go on before this process has cleared up.
+            self._release()
+        if self._refused is not None:
+            raise self._refused
         phase, error = self._native.phase()
         if phase == "failed":
             raise StreamError(error or "the stream failed")
@@ -163,8 +203,12 @@ class StreamProcess:
         return self._native.metrics()
 
     def stop(self) -> None:
-        """Ask it to end in order; `wait` tells when it has."""
-        self._native.stop()
+        """Ask it to end in order; `wait` tells when it has.
+
+        Where another process waits for the state folder, it ends without a last snapshot: the other one has
+        the state.
+        """
+        self._native.stop(hand_over=self._lock.held and self._lock.is_wanted())
 
     def close(self) -> None:
         """Stop in order, wait for it, and release the state folder."""
@@ -172,7 +216,14 @@ class StreamProcess:
         self._native.close()
         faulthandler.disable()
         self._crash.close()
-        os.close(self._lock)
+        self._release()
+
+    def _release(self) -> None:
+        self._closing.set()
+        if self._waiting is not None:
+            self._waiting.join()
+        faulthandler.disable()
+        self._lock.close()
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -67,7 +67,7 @@ impl Follower {
         let (loaded, path) = self.load(aside)?;
         let (start, end) = (loaded.header.offsets[DECISIONS], loaded.header.end_offset);
         let end_position = loaded.header.end_position;
-        let mut rebuild = Rebuild::new(settings, loaded, path.as_deref(), None)?;
+        let mut rebuild = Rebuild::new(settings, loaded, path.as_deref())?;
         let quarantined = quarantined(settings)?;
         rebuild
             .skip_labels(quarantined.iter().filter(|(is_label, ..)| *is_label).map(|&(.., offset)| offset));

@@ -29,6 +29,8 @@ use super::settings::KafkaSettings;
 
 /// How long the group waits for a process that must stand up: below the session timeout of the other members.
 const STAND_UP_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long leaving may take.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(50);
 
 /// Where this process stands.
@@ -56,6 +58,8 @@ struct State {
     stop: bool,
     /// Offsets to be committed next.
     commit: Option<Vec<Position>>,
+    /// Whether to leave the group for good where others wait.
+    leave: bool,
 }
 
 impl Shared {
@@ -139,7 +143,7 @@ impl Seat {
         config.set("group.instance.id", instance);
         let seat = SeatState::StandingBy;
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { seat, stop: false, commit: None }),
+            state: Mutex::new(State { seat, stop: false, commit: None, leave: false }),
             changed: Condvar::new(),
         });
         let failed = |call| {
@@ -149,10 +153,10 @@ impl Seat {
         let consumer =
             BaseConsumer::from_config_and_context(&config, context).map_err(failed("join the group"))?;
         consumer.subscribe(&[&settings.decisions_topic]).map_err(failed("join the group"))?;
-        let own = Arc::clone(&shared);
+        let (own, group) = (Arc::clone(&shared), settings.group.clone());
         let thread = std::thread::Builder::new()
             .name("seat".to_owned())
-            .spawn(move || attend(&consumer, &own))
+            .spawn(move || attend(&consumer, &own, &group))
             .map_err(|error| KafkaError::Call { call: "start a thread", reason: error.to_string() })?;
         Ok(Self { shared, thread: Some(thread) })
     }
@@ -178,6 +182,12 @@ impl Seat {
         }
     }
 
+    /// Gives the seat to another process of the group at once, if there is one. Without this a static member that ends
+    /// keeps its seat until its session is over, which is right for a restart only.
+    pub fn leave_to_others(&self) {
+        self.shared.lock().leave = true;
+    }
+
     /// Commits offsets soon; a later call replaces one that has not been served yet.
     pub fn commit(&self, offsets: Vec<Position>) {
         self.shared.lock().commit = Some(offsets);
@@ -197,16 +207,19 @@ impl Drop for Seat {
 }
 
 /// Polls until told to stop: polling is what keeps the membership alive and serves the rebalances.
-fn attend(consumer: &BaseConsumer<Context>, shared: &Shared) {
+fn attend(consumer: &BaseConsumer<Context>, shared: &Shared, group: &str) {
     let mut last_trouble = Instant::now();
     loop {
-        let commit = {
+        let (commit, stop, leave) = {
             let mut state = shared.lock();
-            if state.stop {
-                return;
-            }
-            state.commit.take()
+            (state.commit.take(), state.stop, state.leave)
         };
+        if stop {
+            if leave {
+                leave_if_others_wait(consumer, group);
+            }
+            return;
+        }
         if let Some(offsets) = commit {
             commit_offsets(consumer, &offsets);
         }
@@ -220,6 +233,25 @@ fn attend(consumer: &BaseConsumer<Context>, shared: &Shared) {
             tracing::warn!(%error, "the group cannot be reached");
             last_trouble = Instant::now();
         }
+    }
+}
+
+fn leave_if_others_wait(consumer: &BaseConsumer<Context>, group: &str) {
+    let members = consumer
+        .fetch_group_list(Some(group), LEAVE_TIMEOUT)
+        .map(|list| list.groups().iter().map(|each| each.members().len()).sum::<usize>());
+    match members {
+        Ok(0 | 1) => return,
+        Ok(_) => consumer.unsubscribe(),
+        Err(error) => {
+            tracing::debug!(%error, "the group could not be asked; its session ends by itself");
+            return;
+        }
+    }
+    // The request goes out from another thread of the client; closing it first would drop it.
+    let until = Instant::now() + LEAVE_TIMEOUT;
+    while Instant::now() < until && consumer.assignment().is_ok_and(|held| held.count() > 0) {
+        let _ = consumer.poll(POLL);
     }
 }
 

@@ -106,7 +106,8 @@ impl KafkaSettings {
                 ("enable.auto.offset.store", "false"),
                 // Whoever sits stays seated when another one comes.
                 ("partition.assignment.strategy", "cooperative-sticky"),
-                ("session.timeout.ms", "10000"),
+                // As short as brokers allow unless told otherwise (their group.min.session.timeout.ms).
+                ("session.timeout.ms", "6000"),
                 ("heartbeat.interval.ms", "1000"),
                 ("auto.offset.reset", "latest"),
                 // The seat's partition is never read through this consumer.

@@ -60,6 +60,12 @@ pub enum StreamError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A label that had ended a process was taken in before its dead letter was read: the state must be read anew.
+    #[error("the label at offset {offset} was taken in before it was known to be refused")]
+    LabelRefusedLate {
+        /// Its offset.
+        offset: i64,
+    },
     /// State and log do not belong together.
     #[error(
         "the state holds {repeated} transactions to be repeated that the log says are new, before offset {offset}"
@@ -98,7 +104,11 @@ impl StreamError {
             Self::Kafka(error) => {
                 !matches!(error, KafkaError::Property { .. } | KafkaError::Partitions { .. })
             }
-            Self::Thread(_) | Self::Panicked(_) | Self::Overtaken { .. } | Self::Intruder { .. } => true,
+            Self::Thread(_)
+            | Self::Panicked(_)
+            | Self::Overtaken { .. }
+            | Self::Intruder { .. }
+            | Self::LabelRefusedLate { .. } => true,
             Self::Settings(_)
             | Self::Snapshot { .. }
             | Self::File { .. }

@@ -11,6 +11,7 @@
 
 pub mod alignment;
 pub mod care;
+mod catch_up;
 pub mod chunk;
 pub mod decider;
 pub mod delivery;
@@ -27,6 +28,7 @@ mod sinks;
 pub mod snapshot_file;
 pub mod snapshot_writer;
 pub mod source;
+mod standby;
 mod supervisor;
 
 pub use error::StreamError;

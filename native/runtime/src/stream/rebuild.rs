@@ -11,9 +11,9 @@ use fraudengine_core::engine::flag;
 use fraudengine_core::event::{CurrencyTable, Label, Transaction, check, check_label};
 use fraudengine_core::workers::Inline;
 use fraudengine_core::{Batch, Decided, Engine, Output, Stands};
-use prost::Message as _;
 
 use super::StreamError;
+use super::care::Source;
 use super::delivery::{DECISIONS, TOPICS};
 use super::recovery::{Recovered, Verdict, by_partition, judge};
 use super::snapshot_file::Loaded;
@@ -22,7 +22,6 @@ use crate::log_reader::{GenerationRule, LogReader};
 use crate::payload::record::{DecisionView, decision};
 use crate::payload::{Scratch, decode_label};
 use crate::settings::Settings;
-use crate::wire;
 
 const ROWS_AT_ONCE: usize = 1_024;
 
@@ -38,15 +37,35 @@ pub struct Taken<'v> {
     pub row: Transaction,
 }
 
-/// The alerts that a log of decisions demands, less those that were sent.
+impl Taken<'_> {
+    /// The alert that this record demands; `value` are its bytes.
+    pub fn demanded(&self, offset: i64, value: &[u8]) -> Option<Demanded> {
+        let record = &self.record;
+        let duplicate = record.flags & u32::from(flag::DUPLICATE) != 0;
+        (action(record) != Action::Approve && !duplicate).then(|| Demanded {
+            source: (record.source_partition, record.source_offset),
+            offset,
+            key: record.transaction.and_then(|raw| raw.customer_id).unwrap_or_default().as_bytes().to_vec(),
+            value: value.to_vec(),
+        })
+    }
+}
+
+/// An alert that a decision demands.
 #[derive(Debug)]
-pub struct Alerts {
-    /// Sources of those that are there.
-    pub sent: HashSet<(i32, i64)>,
-    /// What the missing ones are stamped with.
-    pub generation: i64,
-    /// Encoded, with their keys.
-    pub missing: Vec<(Vec<u8>, Vec<u8>)>,
+pub struct Demanded {
+    /// Partition and offset of the transaction.
+    pub source: (i32, i64),
+    /// Offset of the decision.
+    pub offset: i64,
+    /// Key of the alert.
+    pub key: Vec<u8>,
+    /// The decision as it stands in the log.
+    pub value: Vec<u8>,
+}
+
+fn action(record: &DecisionView<'_>) -> Action {
+    Action::from_code((record.action - 1).clamp(0, 2) as u8)
 }
 
 /// See the module's text.
@@ -66,7 +85,6 @@ pub struct Rebuild<'a> {
     position: u64,
     labels: LabelReader,
     sources: BTreeMap<i32, i64>,
-    alerts: Option<Alerts>,
     rows: Vec<Transaction>,
     decided: Vec<Decided>,
     /// Offset of the last record in `rows`.
@@ -77,12 +95,7 @@ pub struct Rebuild<'a> {
 
 impl<'a> Rebuild<'a> {
     /// Begins at a snapshot, or where `path` is none at the log's beginning.
-    pub fn new(
-        settings: &'a Settings,
-        loaded: Loaded,
-        path: Option<&Path>,
-        alerts: Option<Alerts>,
-    ) -> Result<Self, StreamError> {
+    pub fn new(settings: &'a Settings, loaded: Loaded, path: Option<&Path>) -> Result<Self, StreamError> {
         let Loaded { header, engine, stands, same_bounds } = loaded;
         let recorded = header.sources.iter().enumerate();
         let generation = header.generations[DECISIONS];
@@ -100,7 +113,6 @@ impl<'a> Rebuild<'a> {
             position: header.position,
             labels: LabelReader::new(settings, header.label_offset),
             sources: recorded.map(|(partition, &offset)| (partition as i32, offset)).collect(),
-            alerts,
             rows: Vec::with_capacity(ROWS_AT_ONCE),
             decided: Vec::with_capacity(ROWS_AT_ONCE),
             last_offset: -1,
@@ -112,6 +124,20 @@ impl<'a> Rebuild<'a> {
     /// Leaves out the labels at these offsets.
     pub fn skip_labels(&mut self, offsets: impl Iterator<Item = i64>) {
         self.labels.skipped.extend(offsets);
+    }
+
+    /// Whether a record is not decided yet: it stands at or behind what the log has come to.
+    pub fn is_ahead(&self, (is_label, partition, offset): Source) -> bool {
+        if is_label {
+            offset >= self.labels.next
+        } else {
+            self.sources.get(&partition).is_none_or(|&next| offset >= next)
+        }
+    }
+
+    /// Whether the label at this offset has been read.
+    pub const fn has_read_label(&self, offset: i64) -> bool {
+        offset < self.labels.next
     }
 
     /// The state: whole from the snapshot's end on, and as of the last [`flush`](Self::flush).
@@ -141,7 +167,7 @@ impl<'a> Rebuild<'a> {
         if !self.rule.admits(record.generation) {
             return Ok(None);
         }
-        self.enter(offset, &record, value).map(|row| Some(Taken { record, row }))
+        self.enter(offset, &record).map(|row| Some(Taken { record, row }))
     }
 
     fn foreign(&self, offset: i64, reason: &impl ToString) -> StreamError {
@@ -153,12 +179,7 @@ impl<'a> Rebuild<'a> {
         StreamError::Overtaken { path: self.path.clone().unwrap_or_default(), marker }
     }
 
-    fn enter(
-        &mut self,
-        offset: i64,
-        record: &DecisionView<'_>,
-        value: &[u8],
-    ) -> Result<Transaction, StreamError> {
+    fn enter(&mut self, offset: i64, record: &DecisionView<'_>) -> Result<Transaction, StreamError> {
         let raw = record.transaction.ok_or_else(|| self.foreign(offset, &"no transaction"))?;
         let row = check(&raw, &self.currencies).map_err(|violation| self.foreign(offset, &violation))?;
         // Labels were read before the chunk of this record: whatever waits in `rows` came before them.
@@ -169,25 +190,12 @@ impl<'a> Rebuild<'a> {
                 .read_until(record.label_offset, &self.currencies, |label| locked(engine).expect(label))?;
         }
         self.rows.push(row);
-        let action = Action::from_code((record.action - 1).clamp(0, 2) as u8);
-        self.decided.push(Decided { flags: record.flags as u8 & 7, score: record.score, action });
+        let decided = Decided { flags: record.flags as u8 & 7, score: record.score, action: action(record) };
+        self.decided.push(decided);
         self.last_offset = offset;
         let source = (record.source_partition, record.source_offset);
         let next = self.sources.entry(source.0).or_insert(-1);
         *next = (*next).max(source.1 + 1);
-        let duplicate = record.flags & u32::from(flag::DUPLICATE) != 0;
-        if action != Action::Approve
-            && !duplicate
-            && self.alerts.as_ref().is_some_and(|alerts| !alerts.sent.contains(&source))
-        {
-            let mut alert =
-                wire::DecisionRecord::decode(value).map_err(|error| self.foreign(offset, &error))?;
-            let key = raw.customer_id.unwrap_or_default().as_bytes().to_vec();
-            if let Some(alerts) = &mut self.alerts {
-                alert.generation = alerts.generation;
-                alerts.missing.push((key, alert.encode_to_vec()));
-            }
-        }
         Ok(row)
     }
 
@@ -230,7 +238,7 @@ impl<'a> Rebuild<'a> {
             generations,
             letters_sent: HashSet::new(),
             quarantined: HashSet::new(),
-            alerts_missing: self.alerts.map_or_else(Vec::new, |alerts| alerts.missing),
+            alerts_missing: Vec::new(),
             replayed: self.replayed,
             begins_at_ends: false,
         }

@@ -18,12 +18,12 @@ use fraudengine_core::Engine;
 use prost::Message as _;
 
 use super::StreamError;
-use super::care::{self, Source};
-use super::delivery::{ALERTS, DEAD_LETTERS, DECISIONS, TOPICS};
-use super::rebuild::{Alerts, Rebuild};
+use super::care::Source;
+use super::catch_up::CatchUp;
+use super::delivery::{DEAD_LETTERS, DECISIONS, TOPICS};
 use super::snapshot_file::{self, Loaded};
 use crate::kafka::{Consumer, KafkaError, Position, Producer, Record, StartFrom};
-use crate::log_reader::{GenerationRule, LogReader};
+use crate::log_reader::LogReader;
 use crate::payload::encode;
 use crate::payload::record::decision;
 use crate::settings::Settings;
@@ -118,31 +118,69 @@ pub const fn judge(
     }
 }
 
-/// Rebuilds the state; `generations` are the markers just written.
-pub fn recover(settings: &Settings, generations: [i64; TOPICS]) -> Result<Recovered, StreamError> {
+/// Finds out where things stand; `generations` are the markers just written, `warm` is what this process has followed
+/// while it stood by.
+pub fn recover(
+    settings: &Settings,
+    generations: [i64; TOPICS],
+    warm: Option<CatchUp<'_>>,
+) -> Result<Recovered, StreamError> {
     let questions = Consumer::idle(&settings.kafka)?;
-    let handle = questions.handle();
-    let kafka = &settings.kafka;
-    let (log_start, _) = handle.watermarks(&kafka.decisions_topic, 0, CALL_TIMEOUT_MS)?;
+    if let Some(warm) = warm {
+        match finish(settings, warm, generations, &questions) {
+            Ok(recovered) => return Ok(recovered),
+            Err(error) => tracing::warn!("the state that was followed is left aside: {error}"),
+        }
+    }
+    let log_start = first_offset(&questions, &settings.kafka.decisions_topic)?;
     for path in snapshot_file::list(&settings.state.folder)? {
-        match from_snapshot(settings, &path, generations, log_start, &questions) {
+        let loaded = load_snapshot(settings, &path, log_start)
+            .and_then(|loaded| CatchUp::begin(settings, loaded, Some(&path)))
+            .and_then(|begun| finish(settings, begun, generations, &questions));
+        match loaded {
             Ok(recovered) => return Ok(recovered),
             Err(error @ (StreamError::Snapshot { .. } | StreamError::Overtaken { .. })) => {
                 tracing::warn!("a snapshot is left aside: {error}");
             }
+            // In a folder of several processes, who decided before may still have been removing old ones.
+            Err(StreamError::File { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
+    finish(settings, begin_anew(settings, &questions, log_start)?, generations, &questions)
+}
+
+/// Begins where the logs begin, for want of a snapshot.
+pub fn begin_anew<'a>(
+    settings: &'a Settings,
+    questions: &Consumer,
+    log_start: i64,
+) -> Result<CatchUp<'a>, StreamError> {
+    let kafka = &settings.kafka;
     if log_start > 0 {
         tracing::warn!("no usable snapshot, and the log begins at {log_start}: windows start from there");
     }
     let offsets = [
         log_start,
-        first_offset(&questions, &kafka.alerts_topic)?,
-        first_offset(&questions, &kafka.dead_letter_topic)?,
+        first_offset(questions, &kafka.alerts_topic)?,
+        first_offset(questions, &kafka.dead_letter_topic)?,
     ];
-    let loaded = nothing_yet(settings, first_offset(&questions, &kafka.labels_topic)?, offsets)?;
-    from_loaded(settings, loaded, None, generations, &questions)
+    let loaded = nothing_yet(settings, first_offset(questions, &kafka.labels_topic)?, offsets)?;
+    CatchUp::begin(settings, loaded, None)
+}
+
+/// Takes in what is left, and gives every partition a position.
+fn finish(
+    settings: &Settings,
+    begun: CatchUp<'_>,
+    generations: [i64; TOPICS],
+    questions: &Consumer,
+) -> Result<Recovered, StreamError> {
+    let mut recovered = begun.finish(generations)?;
+    recovered.begins_at_ends =
+        settings.kafka.start == StartFrom::Latest && recovered.sources.is_empty() && recovered.position == 0;
+    recovered.sources = complete_sources(settings, questions, &recovered.sources, recovered.begins_at_ends)?;
+    Ok(recovered)
 }
 
 /// What a process starts from that has no snapshot: the beginnings of the labels and of the other logs.
@@ -165,19 +203,9 @@ pub fn nothing_yet(
     Ok(Loaded { header, engine, stands: fraudengine_core::Stands::all_at(0), same_bounds: false })
 }
 
-fn first_offset(questions: &Consumer, topic: &str) -> Result<i64, StreamError> {
+/// The first offset that the broker still has of a topic of one partition.
+pub fn first_offset(questions: &Consumer, topic: &str) -> Result<i64, StreamError> {
     Ok(questions.handle().watermarks(topic, 0, CALL_TIMEOUT_MS)?.0)
-}
-
-fn from_snapshot(
-    settings: &Settings,
-    path: &Path,
-    generations: [i64; TOPICS],
-    log_start: i64,
-    questions: &Consumer,
-) -> Result<Recovered, StreamError> {
-    let loaded = load_snapshot(settings, path, log_start)?;
-    from_loaded(settings, loaded, Some(path), generations, questions)
 }
 
 /// Reads a snapshot that the log reaches back to.
@@ -196,55 +224,8 @@ pub fn load_snapshot(settings: &Settings, path: &Path, log_start: i64) -> Result
     Ok(loaded)
 }
 
-fn from_loaded(
-    settings: &Settings,
-    loaded: Loaded,
-    path: Option<&Path>,
-    generations: [i64; TOPICS],
-    questions: &Consumer,
-) -> Result<Recovered, StreamError> {
-    let header = loaded.header.clone();
-    let sent =
-        read_alerts(settings, header.offsets[ALERTS], generations[ALERTS], header.generations[ALERTS])?;
-    let letters = read_letters(
-        settings,
-        header.offsets[DEAD_LETTERS],
-        generations[DEAD_LETTERS],
-        header.generations[DEAD_LETTERS],
-    )?;
-    let mut quarantined = care::quarantined(settings)?;
-    quarantined.extend(&letters.poison);
-    let alerts = Alerts { sent, generation: generations[ALERTS], missing: Vec::new() };
-    let mut rebuild = Rebuild::new(settings, loaded, path, Some(alerts))?;
-    rebuild.skip_labels(quarantined.iter().filter(|(is_label, ..)| *is_label).map(|&(.., offset)| offset));
-    let topic = &settings.kafka.decisions_topic;
-    let [start, ..] = header.offsets;
-    read_log(settings, topic, start, generations[DECISIONS], |offset, value| {
-        rebuild.take(offset, value).map(|_| ())
-    })?;
-    rebuild.flush()?;
-    let mut recovered = rebuild.finish(generations);
-    let recorded = recovered.sources;
-    recovered.begins_at_ends =
-        settings.kafka.start == StartFrom::Latest && recorded.is_empty() && recovered.position == 0;
-    recovered.sources = complete_sources(settings, questions, &recorded, recovered.begins_at_ends)?;
-    recovered.quarantined = quarantined;
-    recovered.letters_sent = letters
-        .sent
-        .into_iter()
-        .filter(|&(is_label, partition, offset)| {
-            let next = if is_label {
-                Some(recovered.label_offset)
-            } else {
-                recovered.sources.get(partition as usize).copied()
-            };
-            next.is_some_and(|next| offset >= next)
-        })
-        .collect();
-    Ok(recovered)
-}
-
-fn foreign(topic: &str, offset: i64, reason: &impl ToString) -> StreamError {
+/// A record of ours that cannot be ours.
+pub fn foreign(topic: &str, offset: i64, reason: &impl ToString) -> StreamError {
     StreamError::ForeignRecord { topic: topic.to_owned(), offset, reason: reason.to_string() }
 }
 
@@ -296,56 +277,6 @@ fn read_log(
         }
     }
     Ok(())
-}
-
-fn read_alerts(
-    settings: &Settings,
-    from: i64,
-    until: i64,
-    generation: i64,
-) -> Result<HashSet<(i32, i64)>, StreamError> {
-    let topic = &settings.kafka.alerts_topic;
-    let mut sent = HashSet::new();
-    let mut rule = GenerationRule::resume(generation);
-    read_log(settings, topic, from, until, |offset, value| {
-        let record = decision(value).map_err(|error| foreign(topic, offset, &error))?;
-        if record.is_marker() {
-            rule.marker(offset);
-        } else if rule.admits(record.generation) {
-            sent.insert((record.source_partition, record.source_offset));
-        }
-        Ok(())
-    })?;
-    Ok(sent)
-}
-
-/// Refused records by their dead letters.
-#[derive(Default)]
-struct Letters {
-    sent: HashSet<Source>,
-    /// Those that had ended the process.
-    poison: HashSet<Source>,
-}
-
-fn read_letters(settings: &Settings, from: i64, until: i64, generation: i64) -> Result<Letters, StreamError> {
-    let topic = &settings.kafka.dead_letter_topic;
-    let mut letters = Letters::default();
-    let mut rule = GenerationRule::resume(generation);
-    read_log(settings, topic, from, until, |offset, value| {
-        let letter = wire::DeadLetter::decode(value).map_err(|error| foreign(topic, offset, &error))?;
-        if letter.owner != 0 {
-            rule.marker(offset);
-        } else if rule.admits(letter.generation) {
-            let is_label = letter.source_topic == settings.kafka.labels_topic;
-            let place = (is_label, letter.source_partition, letter.source_offset);
-            letters.sent.insert(place);
-            if letter.reason == wire::DeadLetterReason::Poison as i32 {
-                letters.poison.insert(place);
-            }
-        }
-        Ok(())
-    })?;
-    Ok(letters)
 }
 
 /// Gives every partition of the transactions a position: the recorded one, else its end or its beginning.

@@ -9,6 +9,7 @@ use crossbeam_channel::bounded;
 
 use super::StreamError;
 use super::care::Care;
+use super::catch_up::CatchUp;
 use super::chunk::Chunk;
 use super::decider::Decider;
 use super::delivery::{ALERTS, DECISIONS, Delivery, TOPICS};
@@ -78,19 +79,20 @@ fn send_missing(
 }
 
 impl Run {
-    /// Recovers and starts; `owner` tells this run's markers from others'.
+    /// Recovers and starts; `owner` tells this run's markers from others', `warm` is what was followed so far.
     pub fn start(
         settings: &Settings,
         model: &ModelSlot,
         metrics: &Arc<Metrics>,
         owner: u64,
+        warm: Option<CatchUp<'_>>,
     ) -> Result<Self, StreamError> {
         let since = Instant::now();
         let topics = recovery::output_topics(settings);
         let output = &settings.output;
         let mut producer = Producer::new(&settings.kafka, output.linger_ms, &output.compression, &topics)?;
         let generations = recovery::write_markers(&mut producer, owner)?;
-        let recovered = recovery::recover(settings, generations)?;
+        let recovered = recovery::recover(settings, generations, warm)?;
         metrics.recovered.store(recovered.replayed, Relaxed);
         metrics.recovery_micros.store(since.elapsed().as_micros() as u64, Relaxed);
         tracing::info!(
@@ -185,18 +187,18 @@ impl Run {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Ends in order: what was read is decided, delivered, and in a snapshot. Bounded in time: what the broker
+    /// Ends in order: what was read is decided, delivered, and (with `keep`) in a snapshot. Bounded in time: what the broker
     /// does not acknowledge by then is decided again by whoever comes next.
-    pub fn finish(mut self) -> Result<(), StreamError> {
+    pub fn finish(mut self, keep: bool) -> Result<(), StreamError> {
         self.stop_source.set();
         let deadline = Instant::now() + DRAIN_TIMEOUT;
-        let ended = self.finish_threads(deadline);
+        let ended = self.finish_threads(deadline, keep);
         self.abandon.set();
         let writer = join("snapshot", &mut self.writer).map(|_| ());
         ended.and(writer)
     }
 
-    fn finish_threads(&mut self, deadline: Instant) -> Result<(), StreamError> {
+    fn finish_threads(&mut self, deadline: Instant, keep: bool) -> Result<(), StreamError> {
         join("source", &mut self.source)?;
         while !is_over(self.output.as_ref()) && Instant::now() < deadline {
             std::thread::park_timeout(Duration::from_millis(5));
@@ -206,7 +208,7 @@ impl Run {
         }
         let decider = join("decider", &mut self.decider)?;
         join("output", &mut self.output)?;
-        if let Some(decider) = decider.filter(|_| !self.abandon.is_set()) {
+        if let Some(decider) = decider.filter(|_| keep && !self.abandon.is_set()) {
             decider.copy_all();
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The life of a stream: wait for the seat, recover, run, stand up, again and again until stopped.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use super::quarantine::Quarantine;
 use super::recovery::source_positions;
 use super::run::Run;
 use super::sinks::Sinks;
+use super::standby::Standby;
 use crate::kafka::{Consumer, Seat, SeatState};
 use crate::metrics::{Metrics, now_micros};
 use crate::settings::Settings;
@@ -61,6 +63,10 @@ struct Shared {
     model: ModelSlot,
     metrics: Arc<Metrics>,
     stop: Stop,
+    /// Whether this process may compete for the seat.
+    admitted: AtomicBool,
+    /// Whether another process waits to go on from here.
+    hand_over: AtomicBool,
     state: Mutex<(Phase, Option<String>)>,
     changed: Condvar,
 }
@@ -95,30 +101,35 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Checks the settings; nothing runs before [`Stream::start`]. `instance` names this process across restarts;
-    /// `last_words` are what the process before it left when a fatal signal ended it.
-    pub fn prepare(
-        settings: Settings,
-        instance: String,
-        last_words: Option<&str>,
-    ) -> Result<Self, StreamError> {
+    /// Checks the settings; nothing runs before [`Stream::start`]. `instance` names this process across restarts.
+    pub fn prepare(settings: Settings, instance: String) -> Result<Self, StreamError> {
         settings.engine.config()?;
-        if let Some(words) = last_words {
-            tracing::error!("the process before this one was ended by a fatal signal: {words}");
-            Quarantine::new(&settings.state.folder).bad_end()?;
-        }
         let shared = Arc::new(Shared {
             settings,
             model: ModelSlot::default(),
             metrics: Arc::new(Metrics::default()),
             stop: Stop::default(),
+            admitted: AtomicBool::new(false),
+            hand_over: AtomicBool::new(false),
             state: Mutex::new((Phase::StandingBy, None)),
             changed: Condvar::new(),
         });
         Ok(Self { shared, instance, thread: Mutex::new(None) })
     }
 
-    /// Starts; decides as soon as this process has the seat. A second call changes nothing.
+    /// Lets this process compete for the seat: the state folder is its own now. `last_words` are what the process before
+    /// it left there when a fatal signal ended it.
+    pub fn admit(&self, last_words: Option<&str>) -> Result<(), StreamError> {
+        if let Some(words) = last_words {
+            tracing::error!("the process before this one was ended by a fatal signal: {words}");
+            Quarantine::new(&self.shared.settings.state.folder).bad_end()?;
+        }
+        // Release: who sees it also sees what was noted in the folder.
+        self.shared.admitted.store(true, Release);
+        Ok(())
+    }
+
+    /// Starts: follows the log, and decides as soon as it is admitted and has the seat. A second call changes nothing.
     pub fn start(&self) -> Result<(), StreamError> {
         let mut running = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if running.is_none() {
@@ -153,6 +164,13 @@ impl Stream {
         &self.shared.metrics
     }
 
+    /// Asks it to end in order at once, because another process has the state at hand and waits: without a last snapshot,
+    /// and without waiting for the sinks, which go on from their own positions there.
+    pub fn hand_over(&self) {
+        self.shared.hand_over.store(true, Relaxed);
+        self.stop();
+    }
+
     /// Asks it to end in order; [`Stream::wait_for_end`] tells when it has.
     pub fn stop(&self) {
         self.shared.stop.set();
@@ -173,9 +191,10 @@ impl Drop for Stream {
 
 fn supervise(shared: &Arc<Shared>, instance: &str) {
     let mut retry = Duration::from_millis(200);
+    let mut standby = Standby::new(&shared.settings);
     while !shared.stop.is_set() {
         let since = Instant::now();
-        match turn(shared, instance) {
+        match turn(shared, instance, &mut standby) {
             Ok(()) => {}
             Err(error) if error.is_transient() => {
                 if let Err(error) = note_panic(shared, &error) {
@@ -211,7 +230,16 @@ fn wait(shared: &Shared, time: Duration) {
 }
 
 /// One membership of the group: from joining it to leaving it.
-fn turn(shared: &Arc<Shared>, instance: &str) -> Result<(), StreamError> {
+fn turn(shared: &Arc<Shared>, instance: &str, standby: &mut Standby<'_>) -> Result<(), StreamError> {
+    while !shared.admitted.load(Acquire) {
+        if shared.stop.is_set() {
+            return Ok(());
+        }
+        shared.enter(Phase::StandingBy, None);
+        if !standby.step(&shared.metrics) {
+            std::thread::park_timeout(TICK);
+        }
+    }
     let seat = Seat::join(&shared.settings.kafka, instance)?;
     let joined = Instant::now();
     loop {
@@ -222,12 +250,15 @@ fn turn(shared: &Arc<Shared>, instance: &str) -> Result<(), StreamError> {
                 if phase != Phase::Retrying || joined.elapsed() >= RETRY_MAX {
                     shared.enter(Phase::StandingBy, None);
                 }
-                seat.wait_while(&SeatState::StandingBy, TICK);
+                if !standby.step(&shared.metrics) {
+                    seat.wait_while(&SeatState::StandingBy, TICK);
+                }
             }
             SeatState::Seated => {
-                decide(shared, &seat)?;
+                decide(shared, &seat, standby)?;
                 seat.stood_up();
                 if shared.stop.is_set() {
+                    seat.leave_to_others();
                     return Ok(());
                 }
             }
@@ -240,12 +271,13 @@ fn turn(shared: &Arc<Shared>, instance: &str) -> Result<(), StreamError> {
 }
 
 /// Runs as long as this process has the seat.
-fn decide(shared: &Arc<Shared>, seat: &Seat) -> Result<(), StreamError> {
+fn decide(shared: &Arc<Shared>, seat: &Seat, standby: &mut Standby<'_>) -> Result<(), StreamError> {
     shared.enter(Phase::Recovering, None);
     let settings = &shared.settings;
     // Never 0, which would be no owner.
     let owner = (now_micros() as u64) << 16 | u64::from(std::process::id() & 0xFFFF) | 1;
-    let run = Run::start(settings, &shared.model, &shared.metrics, owner)?;
+    let warm = standby.take(&shared.metrics);
+    let run = Run::start(settings, &shared.model, &shared.metrics, owner, warm)?;
     let mut sinks = None;
     shared.enter(Phase::Running, None);
     let mut gauge = LagGauge::new(settings)?;
@@ -260,8 +292,9 @@ fn decide(shared: &Arc<Shared>, seat: &Seat) -> Result<(), StreamError> {
             return Err(error.unwrap_or(StreamError::Thread("stream")));
         }
         if shared.stop.is_set() || state == SeatState::MustStandUp {
-            run.finish()?;
-            if let Some(sinks) = &sinks {
+            let hand_over = shared.hand_over.load(Relaxed);
+            run.finish(!hand_over)?;
+            if let Some(sinks) = sinks.as_ref().filter(|_| !hand_over) {
                 sinks.catch_up();
             }
             return Ok(());
