@@ -22,6 +22,8 @@ SMALL_STEPS: dict[str, Any] = {
     "output__in_flight_max": 1024,
 }
 RATE = 800.0
+# Four takeovers, each with a new process, before the history ends.
+SLOW = 150
 # The session of a process that is gone ends after 6 s; the rest is starting and recovering when busy.
 TAKEOVER_SECONDS = 40.0
 
@@ -68,13 +70,15 @@ def test_processes_that_share_a_folder_take_turns_again_and_again(
     """Killed and stopped in turn under load, with refused records among the others."""
     topics.send_labels(history)
     sent = 0
-    with topics.follow() as log, PacedLoad(topics, history, 2 * RATE) as load, ExitStack() as started:
+    with topics.follow() as log, PacedLoad(topics, history, SLOW) as load, ExitStack() as started:
         owner = started.enter_context(topics.stream(bundle, "state", **SMALL_STEPS))
+        # Whoever comes first has the folder.
+        owner.await_status(lambda told: told["phase"] == "running", 60, "the first process")
         for turn in range(4):
             more = SMALL_STEPS | {"state__folder": topics.folder / "state"}
             other = started.enter_context(topics.stream(bundle, f"standby-{turn}", **more))
             other.await_status(lambda told: told["standby_behind"] is not None, 30, "that it has the state")
-            owner.await_decisions(300)
+            owner.await_decisions(100)
             topics.send_broken(2)
             if turn % 2:
                 assert owner.stop() == 0

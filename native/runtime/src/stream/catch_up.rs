@@ -15,7 +15,7 @@ use super::StreamError;
 use super::care::{self, Source};
 use super::delivery::{ALERTS, DEAD_LETTERS, DECISIONS, TOPICS};
 use super::rebuild::{Demanded, Rebuild};
-use super::recovery::{Recovered, foreign, output_topics};
+use super::recovery::{KeyedRecord, Recovered, foreign, output_topics};
 use super::snapshot_file::Loaded;
 use crate::kafka::KafkaError;
 use crate::log_reader::{GenerationRule, LogReader};
@@ -105,7 +105,7 @@ impl Alerts {
     }
 
     /// Encoded in the order of the log, stamped with a generation, with their keys.
-    fn missing(self, topic: &str, generation: i64) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StreamError> {
+    fn missing(self, topic: &str, generation: i64) -> Result<Vec<KeyedRecord>, StreamError> {
         let mut missing: Vec<Demanded> = self.demanded.into_values().collect();
         missing.sort_unstable_by_key(|each| each.offset);
         let encoded = missing.into_iter().map(|each| {

@@ -35,6 +35,9 @@ const POLL_MS: i32 = 100;
 const PATIENCE: Duration = Duration::from_secs(60);
 const RECORDS_AT_ONCE: usize = 4_096;
 
+/// An encoded record and its key.
+pub type KeyedRecord = (Vec<u8>, Vec<u8>);
+
 /// What a process starts from.
 pub struct Recovered {
     /// The state.
@@ -51,8 +54,8 @@ pub struct Recovered {
     pub letters_sent: HashSet<Source>,
     /// Records that are never decided.
     pub quarantined: HashSet<Source>,
-    /// Encoded alerts that were missing.
-    pub alerts_missing: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Alerts that were missing.
+    pub alerts_missing: Vec<KeyedRecord>,
     /// Records taken in from the log.
     pub replayed: u64,
     /// Whether this is a first start that begins where the transactions end: nothing but this says where that was.

@@ -16,7 +16,7 @@ use super::delivery::{ALERTS, DECISIONS, Delivery, TOPICS};
 use super::drill::Drill;
 use super::model::ModelSlot;
 use super::output::{Encoder, Outlet};
-use super::recovery::{self, Recovered};
+use super::recovery::{self, KeyedRecord, Recovered};
 use super::snapshot_writer::{self, QUEUED_PARTS_MAX, ToWriter};
 use super::source::Source;
 use crate::kafka::{Producer, Record};
@@ -68,7 +68,7 @@ fn is_over<T>(work: Option<&JoinHandle<T>>) -> bool {
 /// Sends the alerts that the run before did not get to.
 fn send_missing(
     producer: &mut Producer,
-    alerts: &[(Vec<u8>, Vec<u8>)],
+    alerts: &[KeyedRecord],
     delivery: &Delivery,
 ) -> Result<(), StreamError> {
     producer.send(ALERTS, alerts.iter().map(|(key, value)| Record { key, value, tag: 0 }))?;
