@@ -73,6 +73,11 @@ test: build ## Everything that must be green before a merge
 proofs: build ## Kills, takeovers, outages, damaged snapshots and exchanged models on real services (a quarter of an hour)
 	$(BIN)/pytest tests/e2e
 
+.PHONY: spark
+spark: build ## The job on Spark against the engine, and through kills (needs Java 17; installs pyspark, 450 MB)
+	$(UV) pip install --quiet --require-hashes -r requirements/spark.lock
+	$(BIN)/pytest tests/e2e/test_spark.py
+
 .PHONY: check
 check: build ## The quick part of `make test`: formats, lints, types, unit and style tests
 	cargo fmt --all --check

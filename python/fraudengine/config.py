@@ -43,6 +43,7 @@ from fraudengine.settings import (
     PostgresSettings,
     RedisSettings,
     ServeSettings,
+    SparkSettings,
     StateSettings,
 )
 from fraudengine.settings_alerts import AlertsSettings
@@ -80,6 +81,7 @@ class Settings(BaseSettings):
     serve: ServeSettings
     dashboard: DashboardSettings
     alerts: AlertsSettings
+    spark: SparkSettings
     embedded: EmbeddedSettings
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -149,14 +151,14 @@ class Settings(BaseSettings):
     def native_json(self, stack: services.Stack | None = None) -> str:
         """Return what the native runtime is given: sections, secrets and addresses.
 
-        All sections but `[serve]`, `[dashboard]`, `[alerts]` and `[embedded]`.
+        All sections but `[serve]`, `[dashboard]`, `[alerts]`, `[spark]` and `[embedded]`.
 
         Raises
         ------
         ServiceError
             As `resolved`.
         """
-        ours = {"serve", "dashboard", "alerts", "embedded"}
+        ours = {"serve", "dashboard", "alerts", "spark", "embedded"}
         told = self.resolved(stack).model_dump(mode="json", exclude=ours)
         told["dead_letter"]["hash_key"] = self.dead_letter.hash_key.get_secret_value()
         return json.dumps(told, allow_nan=False)

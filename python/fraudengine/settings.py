@@ -24,6 +24,7 @@ __all__ = [
     "PostgresSettings",
     "RedisSettings",
     "ServeSettings",
+    "SparkSettings",
     "StateSettings",
 ]
 
@@ -205,6 +206,20 @@ class DashboardSettings(_Section):
     refresh_seconds: Annotated[float, Field(ge=0.5, le=60, allow_inf_nan=False)]
     bundle: Path
     matured_days: Annotated[int, Field(ge=0, le=365)]
+
+
+class SparkSettings(_Section):
+    """`[spark]`: the fold on Spark Structured Streaming."""
+
+    master: Annotated[str, Field(min_length=1)]
+    checkpoint: Annotated[str, Field(min_length=1)]
+    jars: Path
+    cells: Annotated[int, Field(ge=1, le=1_073_741_824)]
+    buckets: Annotated[int, Field(ge=1, le=65_536)]
+    partitions: Annotated[int, Field(ge=1, le=65_536)]
+    batch_rows: Annotated[int, Field(ge=1, le=100_000_000)]
+    trigger_seconds: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)]
+    options: dict[str, str]
 
 
 class EmbeddedSettings(_Section):

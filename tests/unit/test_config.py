@@ -176,7 +176,13 @@ def test_secrets_are_masked_in_refusals() -> None:
 
 def test_the_native_runtime_is_given_everything_but_the_sections_of_python() -> None:
     told = json.loads(with_secrets().native_json())
-    assert set(told) == set(Settings.model_fields) - {"serve", "dashboard", "alerts", "embedded"}
+    assert set(told) == set(Settings.model_fields) - {
+        "serve",
+        "dashboard",
+        "alerts",
+        "spark",
+        "embedded",
+    }
     assert told["dead_letter"] == {"raw": False, "hash_key": SECRET, "poison_max": 100}
     assert SECRET in told["postgres"]["url"]
     assert told["kafka"]["client"]["ssl.key.pem"] == SECRET

@@ -25,6 +25,7 @@ from fraudengine.cli import (
     scenario,
     score,
     serve,
+    spark,
     status,
     stream,
     train,
@@ -72,7 +73,7 @@ def _root(
 
 _MODULES = (
     *(demo, generate, validate, features, train, compile_command, replay, evaluate, inspect, scenario),
-    *(up, config, stream, serve, score, loadtest, dashboard, alerts, status, health, model),
+    *(up, config, stream, spark, serve, score, loadtest, dashboard, alerts, status, health, model),
 )
 for module in _MODULES:
     module.register(app)

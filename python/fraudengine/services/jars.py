@@ -1,4 +1,4 @@
-"""The jars of Apache Kafka: fetched once into the user's cache, and used only with the locked hash.
+"""Jars of Kafka and of Spark's connector: fetched once into the user's cache, used by locked hash only.
 
 They are fetched by the user's own Maven tools: jgo (a Maven resolver in pure Python, part of the extra
 `demo`) or, where that is missing or fails, `mvn` on PATH. Which repository they ask is theirs to know
@@ -24,6 +24,7 @@ from fraudengine.errors import ServiceError
 __all__ = ["Jar", "cache_folder", "fetched", "locked_jars"]
 
 _FETCHERS = 4
+_NAMES = {"kafka": "Apache Kafka", "spark": "Spark's Kafka connector"}
 _POM = """\
 <project>
 <modelVersion>4.0.0</modelVersion>
@@ -63,9 +64,10 @@ class Jar:
             return False
 
 
-def locked_jars() -> list[Jar]:
-    """Return the jars of the lock that comes with this package."""
-    text = resources.files("fraudengine.services").joinpath("kafka_jars.lock").read_text(encoding="utf-8")
+def locked_jars(what: str = "kafka") -> list[Jar]:
+    """Return the jars of a lock that comes with this package: `kafka` or `spark`."""
+    lock = resources.files("fraudengine.services").joinpath(f"{what}_jars.lock")
+    text = lock.read_text(encoding="utf-8")
     jars = []
     for line in text.splitlines():
         if line and not line.startswith("#"):
@@ -81,7 +83,7 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "fraudengine"
 
 
-def fetched(report: Callable[[str], None], *, cache: Path | None = None) -> list[Path]:
+def fetched(report: Callable[[str], None], *, cache: Path | None = None, what: str = "kafka") -> list[Path]:
     """Return the paths of all jars, fetching those that are missing or damaged.
 
     Parameters
@@ -89,27 +91,29 @@ def fetched(report: Callable[[str], None], *, cache: Path | None = None) -> list
     report
         Called with one line when something is fetched.
     cache
-        Folder of the jars; None takes `kafka` in `cache_folder()`.
+        Folder of the jars; None takes the one named like the lock in `cache_folder()`.
+    what
+        The lock: `kafka` or `spark`.
 
     Raises
     ------
     ServiceError
         No tool can fetch them, or what was fetched has another hash.
     """
-    folder = cache_folder() / "kafka" if cache is None else cache
-    jars = locked_jars()
+    folder = cache_folder() / what if cache is None else cache
+    jars = locked_jars(what)
     missing = [jar for jar in jars if not jar.right(folder / jar.name)]
     if missing:
-        report(f"fetching {len(missing)} jars of Apache Kafka, once, into {folder}")
+        report(f"fetching {len(missing)} jars of {_NAMES[what]}, once, into {folder}")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _fetch(missing, folder)
+            _fetch(missing, folder, _NAMES[what])
         except OSError as error:
-            raise ServiceError(f"the jars of Apache Kafka cannot be kept in {folder}: {error}") from error
+            raise ServiceError(f"the jars of {_NAMES[what]} cannot be kept in {folder}: {error}") from error
     return [folder / jar.name for jar in jars]
 
 
-def _fetch(jars: Sequence[Jar], folder: Path) -> None:
+def _fetch(jars: Sequence[Jar], folder: Path, name: str) -> None:
     failures = []
     for tool in (_with_jgo, _with_maven):
         # On the same file system as the cache, so that a verified jar is moved there in one step.
@@ -126,7 +130,7 @@ def _fetch(jars: Sequence[Jar], folder: Path) -> None:
                     )
                 path.replace(folder / jar.name)
             return
-    raise ServiceError(f"the jars of Apache Kafka cannot be fetched: {'; '.join(failures)}")
+    raise ServiceError(f"the jars of {name} cannot be fetched: {'; '.join(failures)}")
 
 
 class _FetchError(Exception):

@@ -22,7 +22,7 @@ from fraudengine.services.ports import HOST, listening
 from fraudengine.services.processes import Launch, last_line
 from fraudengine.services.programs import on_path, packaged
 
-__all__ = ["Kafka"]
+__all__ = ["Kafka", "java_version"]
 
 _JAVA_MIN = 17
 _FORMAT_SECONDS = 120
@@ -161,7 +161,7 @@ def find_java() -> str:
     candidates += [str(found) for found in [on_path("java")] if found]
     old = []
     for java in candidates:
-        version = _java_version(java)
+        version = java_version(java)
         if version >= _JAVA_MIN:
             return java
         old.append(f"{java} is version {version}")
@@ -172,7 +172,8 @@ def find_java() -> str:
     )
 
 
-def _java_version(java: str) -> int:
+def java_version(java: str) -> int:
+    """Return the major version of a Java, 0 if it does not run."""
     try:
         told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
     except OSError:

@@ -1,0 +1,123 @@
+"""`fraudengine spark`: the fold on Spark Structured Streaming."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fraudengine.cli.console import notify
+from fraudengine.cli.settings_options import ConfigOption, SetOption, load_settings
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = ["register"]
+
+_commands = typer.Typer(help="Decide on Spark Structured Streaming (extra `spark`).", no_args_is_help=True)
+
+
+@_commands.command("run")
+def run(
+    bundle: Annotated[Path, typer.Argument(help="Model.")],
+    file: ConfigOption = None,
+    assignments: SetOption = None,
+    drain: Annotated[
+        bool, typer.Option("--drain", help="Decide what the topics hold now, then end.")
+    ] = False,
+) -> None:
+    """Decide the transactions of a Kafka topic on Spark until interrupted.
+
+    [bold]Examples[/bold]
+
+    fraudengine spark run model --drain
+
+    fraudengine spark run model --set kafka.brokers=kafka-1:9092 --set spark.checkpoint=/data/checkpoint
+    """
+    from fraudengine.services.topics import create_topics
+    from fraudengine.spark import launch
+
+    settings = load_settings(file, assignments)
+    session = launch.session(settings, lambda line: notify([line]))
+    from fraudengine.spark import job
+
+    made = job.job_of(settings, bundle)
+    create_topics(made.settings.kafka)
+    query = job.start(session, made, drain=drain)
+    asked = threading.Event()
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        asked.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask)
+    notify([f"deciding on Spark with {made.bundle.path}; checkpoint {made.checkpoint}"])
+    while not query.awaitTermination(1) and not asked.is_set():
+        pass
+    query.stop()
+    session.stop()
+    notify(["stopped"])
+
+
+@_commands.command("sinks")
+def sinks(file: ConfigOption = None, assignments: SetOption = None) -> None:
+    """Write what Spark decides to PostgreSQL and Redis, until interrupted.
+
+    The stream's own writers: they follow the topic of decisions from a position of their own, which they keep
+    in the same database transaction as the rows. The stream runs them itself; the job on Spark does not.
+
+    [bold]Examples[/bold]
+
+    fraudengine spark sinks --set redis.enabled=false
+    """
+    from fraudengine import _native
+    from fraudengine.services.topics import create_topics
+
+    settings = load_settings(file, assignments)
+    _native.init_logging(settings.log.level, settings.log.format == "json")
+    resolved = settings.resolved()
+    create_topics(resolved.kafka)
+    asked = threading.Event()
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        asked.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask)
+    writers = _native.Sinks(settings.native_json())
+    names = ", ".join(status["sink"] for status in writers.status())
+    notify([f"writing the decisions of {resolved.kafka.decisions_topic}: {names or 'no writer is enabled'}"])
+    asked.wait()
+    told = writers.status()
+    writers.stop()
+    notify([f"{status['sink']}: stopped, {status['rows_written']:,} rows written" for status in told])
+
+
+@_commands.command("submit-command")
+def submit_command(
+    bundle: Annotated[str, typer.Argument(help="Model, as a path that the driver can read.")],
+    master: Annotated[str, typer.Option(help="local[N], spark://HOST:PORT or k8s://URL.")] = "local[2]",
+    image: Annotated[
+        str, typer.Option(help="Container image with Spark and this package, for Kubernetes.")
+    ] = "fraudengine-spark:4.2.0",
+    file: ConfigOption = None,
+    assignments: SetOption = None,
+) -> None:
+    """Print the spark-submit command that runs the job.
+
+    [bold]Examples[/bold]
+
+    fraudengine spark submit-command model --master spark://head:7077 --set spark.checkpoint=s3a://bucket/fraud
+    """
+    from fraudengine.spark import launch
+
+    settings = load_settings(file, assignments)
+    typer.echo(launch.submit_command(settings, master, bundle, assignments or [], image))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.add_typer(_commands, name="spark")
