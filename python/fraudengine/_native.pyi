@@ -171,6 +171,8 @@ class Ensemble:
             If a library is missing, cannot be opened, or was made for another model.
         """
 
+_Accepted = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32], list[bytes]]
+
 @final
 class Keyed:
     """The fold one kind of entity at a time, with its state in `cells` cells that the caller keeps.
@@ -199,10 +201,7 @@ class Keyed:
         offsets: npt.NDArray[np.int64],
         times_ms: npt.NDArray[np.int64],
         labels: bool,
-    ) -> tuple[
-        tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32], list[bytes]],
-        list[tuple[int, bytes]],
-    ]:
+    ) -> tuple[_Accepted, list[tuple[int, bytes]]]:
         """Check records: places, times, five cells (-1: none) and rows of the accepted; dead letters."""
 
     def step(
