@@ -23,7 +23,7 @@ def test_a_damaged_jar_is_fetched_again_and_a_wrong_one_refused(
     del stack  # It has fetched the jars.
     kept = jars.cache_folder() / "kafka"
     jar = next(jar for jar in jars.locked_jars() if jar.artifact == "jspecify")
-    monkeypatch.setattr(jars, "locked_jars", lambda: [jar])
+    monkeypatch.setattr(jars, "locked_jars", lambda _: [jar])
     (tmp_path / jar.name).write_bytes((kept / jar.name).read_bytes()[:100])
     said: list[str] = []
 

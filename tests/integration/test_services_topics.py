@@ -23,7 +23,7 @@ def test_topics_are_created_once_with_their_properties(fresh: Fresh) -> None:
     found = client.list_topics(timeout=DEADLINE_SECONDS).topics
     assert [len(found[name].partitions) for name in wanted] == [3, 1, 1, 1, 1]
     assert described(client, kafka.transactions_topic, "message.timestamp.type") == "LogAppendTime"
-    assert described(client, kafka.decisions_topic, "message.timestamp.type") == "CreateTime"
+    assert described(client, kafka.decisions_topic, "message.timestamp.type") == "LogAppendTime"
     assert described(client, kafka.decisions_topic, "retention.ms") == str(7 * 24 * 60 * 60 * 1000)
 
 
