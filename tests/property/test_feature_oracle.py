@@ -15,9 +15,12 @@ from fraudengine.engine import Engine
 START = 1_600_000_000_000_000
 
 
-def random_history(seed: int, rows: int) -> tuple[list[Transaction], list[Label]]:
+def random_history(seed: int, rows: int, late: float = 0.0) -> tuple[list[Transaction], list[Label]]:
+    """Return a history in which a share of the transactions is late, half of them of entities seldom seen."""
     rng = random.Random(seed)
-    now, history, labels = START, [], []
+    now = newest = START
+    history: list[Transaction] = []
+    labels: list[Label] = []
 
     def maybe(kind: str, many: int, share: float) -> str | None:
         return f"{kind}{rng.randrange(many)}" if rng.random() < share else None
@@ -38,8 +41,15 @@ def random_history(seed: int, rows: int) -> tuple[list[Transaction], list[Label]
             country=rng.choice([None, "FR", "DE", "US"]),
             place=(float(rng.randrange(40, 50)), float(rng.randrange(0, 10))) if rng.random() < 0.6 else None,
         )
+        if late and history and rng.random() < late:
+            t.time = newest - 2 * HOUR
+            if rng.random() < 0.5:
+                t.customer, t.device, t.merchant = (f"{kind}-new{row % 300}" for kind in "cdm")
+        elif late and rng.random() < 0.3:
+            t.customer, t.device, t.merchant = (f"{kind}-new{rng.randrange(300)}" for kind in "cdm")
         history.append(t)
-        if rng.random() < 0.15:
+        newest = max(newest, t.time)
+        if rng.random() < (0.6 if t.time < newest else 0.15):
             known = now + rng.randrange(20 * DAY)
             labels.append(Label(t, known))
             if rng.random() < 0.3:
@@ -74,23 +84,30 @@ def label_frame(labels: list[Label]) -> pl.DataFrame:
     )
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_every_feature_equals_the_oracle(seed: int) -> None:
-    history, labels = random_history(seed, 1_200)
+@pytest.mark.parametrize(("seed", "late"), [(0, 0.0), (1, 0.0), (2, 0.1), (3, 0.3)])
+def test_every_feature_equals_the_oracle(seed: int, late: float) -> None:
+    history, labels = random_history(seed, 1_200, late)
     matrix = features.build(frame(history), label_frame(labels))
     assert matrix.rejected == []
     oracle = Oracle(labels=labels)
     expected = np.full(matrix.values.shape, np.nan, dtype=np.float64)
     columns = {name: at for at, name in enumerate(matrix.names)}
+    newest, on_time = START, np.ones(len(history), dtype=bool)
     for row, t in enumerate(history):
-        for name, value in oracle.decide(t).items():
-            expected[row, columns[name]] = value
+        newest = max(newest, t.time)
+        # A late one enters no window, so the oracle never hears of it; its label counts all the same.
+        on_time[row] = t.time >= newest - HOUR
+        if on_time[row]:
+            for name, value in oracle.decide(t).items():
+                expected[row, columns[name]] = value
+    assert bool(late) == (not on_time.all())
+    values, expected = matrix.values[on_time], expected[on_time]
     for name, column in columns.items():
         # The same numbers in another order of operations: one rounding of float32, and the coordinates
         # of the usual place, which the engine keeps in float32.
         tolerance = 1e-3 if name == "customer_distance_home_km" else 3e-7
         np.testing.assert_allclose(
-            matrix.values[:, column], expected[:, column], rtol=tolerance, atol=tolerance, err_msg=name
+            values[:, column], expected[:, column], rtol=tolerance, atol=tolerance, err_msg=name
         )
         assert np.isfinite(expected[:, column]).sum() > 10, f"{name} is never set"
 

@@ -68,7 +68,7 @@ pub const MEMORY_SHARES: [usize; 5] = [8, 6, 3, 3, 2];
 pub const EVICTION_SAMPLE: usize = 8;
 /// Slots looked at for idle entities whenever a new entity arrives.
 pub const EXPIRY_SAMPLE: usize = 2;
-/// An entity without an event for this long may be dropped, with what is known of its habits.
+/// An entity without an event or a report of fraud for this long may be dropped, with what is known of its habits.
 pub const IDLE_MAX: DurationMicros = DurationMicros(90 * DAY);
 /// Recent transaction ids kept for each customer: the horizon within which a repeated id is answered
 /// with its first decision.

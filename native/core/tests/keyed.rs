@@ -143,7 +143,7 @@ fn batches(seed: u64, rows: usize, most: u64) -> Vec<(Vec<Transaction>, Vec<Labe
         let mut arrived: Vec<Label> = Vec::new();
         for (_, label) in labels.iter().filter(|(row, _)| (first..last).contains(row)) {
             let known = label.known_time.0 + draws.below(9) as i64 * HOUR / 2 - 2 * HOUR;
-            arrived.push(Label { known_time: EventTimeMicros(known.max(label.event_time.0 + 1)), ..*label });
+            arrived.push(Label { known_time: EventTimeMicros(known), ..*label });
         }
         all.push((batch, arrived));
         first = last;

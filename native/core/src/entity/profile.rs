@@ -106,6 +106,13 @@ impl<P: Plan> Common<P> {
         }
     }
 
+    /// The newest of its events and of the reports of its frauds. A report counts because a fraud whose transaction was
+    /// too late for the windows is all that is known of its entities.
+    fn last_seen(&self) -> i64 {
+        let reported = self.frauds.as_ref().and_then(|frauds| frauds.newest_report());
+        self.log.newest().max(reported.unwrap_or(i64::MIN))
+    }
+
     fn heap_bytes(&self) -> usize {
         self.log.heap_bytes() + self.frauds.as_ref().map_or(0, |frauds| frauds.heap_bytes())
     }
@@ -162,7 +169,7 @@ fn fingerprint(key: Option<EntityKey>) -> u32 {
 
 impl Entity for CustomerState {
     fn last_seen(&self) -> i64 {
-        self.common.log.newest()
+        self.common.last_seen()
     }
 
     fn heap_bytes(&self) -> usize {
@@ -224,7 +231,7 @@ macro_rules! plain_profile {
 
         impl Entity for $name {
             fn last_seen(&self) -> i64 {
-                self.common.log.newest()
+                self.common.last_seen()
             }
 
             fn heap_bytes(&self) -> usize {

@@ -178,8 +178,7 @@ fn run<P: Profile>(step: &Step<'_>, states: &[CellState<'_>]) -> Result<Stepped,
         .map(|(cell, _)| {
             let held = keys.remove(cell).unwrap_or_default().into_iter();
             let found = held.filter_map(|key| Some((key, table.get(key)?)));
-            // Without events there is no time: an entity known by a label alone stays.
-            let kept = found.filter(|(_, entity)| !(i64::MIN + 1..oldest).contains(&entity.last_seen()));
+            let kept = found.filter(|(_, entity)| entity.last_seen() >= oldest);
             let encoded = kept.map(|(key, entity)| {
                 let mut out = Writer::default();
                 entity.write(&mut out);

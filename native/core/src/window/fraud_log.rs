@@ -83,6 +83,11 @@ impl FraudLog {
         self.known.is_empty()
     }
 
+    /// When the latest report came, in microseconds since 1970.
+    pub fn newest_report(&self) -> Option<i64> {
+        self.known.iter().map(|fraud| fraud.known_time).max()
+    }
+
     /// Heap bytes held.
     pub fn heap_bytes(&self) -> usize {
         Self::room(self.known.len()) * size_of::<KnownFraud>() + size_of::<Self>()

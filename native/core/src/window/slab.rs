@@ -16,7 +16,7 @@ const CHUNK: usize = 8;
 
 /// What a slab needs to know of the state it holds.
 pub trait Entity: Default {
-    /// Newest event time seen, in microseconds; decides who is evicted.
+    /// Time of the newest thing heard of it, in microseconds; decides who is evicted.
     fn last_seen(&self) -> i64;
     /// Heap bytes held beside the structure itself.
     fn heap_bytes(&self) -> usize;
