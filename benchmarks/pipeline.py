@@ -54,7 +54,15 @@ def measure(customers: int, rounds: int) -> dict[str, float]:
     for name, threads, model in (("features", 1, False), ("decisions", 1, True), ("two_threads", 2, True)):
         engine = Engine(threads=threads)
         if model:
-            engine.activate(ensemble, slope=1.0, intercept=0.0, review_from=0.5, block_from=0.9)
+            engine.activate(
+                {
+                    "ensemble": ensemble,
+                    "slope": 1.0,
+                    "intercept": 0.0,
+                    "review_from": 0.5,
+                    "block_from": 0.9,
+                }
+            )
         engine.process(history[:warm])
         # One thread: processor time, so that a busy machine does not decide. Two save wall time.
         clock = processor_seconds if threads == 1 else seconds

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from fraudengine.activation import Activation
+
 __all__ = [
     "Engine",
     "Ensemble",
@@ -67,18 +69,7 @@ class Engine:
         threads: int = 1,
     ) -> Engine: ...
     def snapshot(self) -> bytes: ...
-    def activate(
-        self,
-        ensemble: bytes,
-        *,
-        slope: float,
-        intercept: float,
-        review_from: float,
-        block_from: float,
-        backend: str = "auto",
-        booster_library: Path | None = None,
-        forest_library: Path | None = None,
-    ) -> str: ...
+    def activate(self, model: Activation) -> str: ...
     def process(
         self, transactions: pl.DataFrame, labels: pl.DataFrame | None = None, *, features: bool = False
     ) -> dict[str, Any]: ...
@@ -181,17 +172,7 @@ class Keyed:
     """
 
     def __new__(cls, settings: str, *, cells: int) -> Self: ...
-    def activate(
-        self,
-        ensemble: bytes,
-        *,
-        bundle_hash: str,
-        slope: float,
-        intercept: float,
-        review_from: float,
-        block_from: float,
-        backend: str = "auto",
-    ) -> str:
+    def activate(self, model: Activation) -> str:
         """Decide with this ensemble; return the name of the backend."""
 
     def read(
@@ -288,18 +269,7 @@ class Predictor:
         If calibration or thresholds make no sense.
     """
 
-    def __new__(
-        cls,
-        ensemble: bytes,
-        *,
-        slope: float,
-        intercept: float,
-        review_from: float,
-        block_from: float,
-        backend: str = "auto",
-        booster_library: Path | None = None,
-        forest_library: Path | None = None,
-    ) -> Predictor: ...
+    def __new__(cls, model: Activation) -> Predictor: ...
     def predict(
         self, rows: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
@@ -354,16 +324,7 @@ class Scoring:
         ahead_micros_max: int,
         warm_transactions: int = 0,
     ) -> Scoring: ...
-    def activate(
-        self,
-        ensemble: bytes,
-        *,
-        bundle_hash: str,
-        slope: float,
-        intercept: float,
-        review_from: float,
-        block_from: float,
-    ) -> None:
+    def activate(self, model: Activation) -> None:
         """Decide with another ensemble from the next call on; see `fraudengine.engine.Engine.activate`."""
 
     def score(self, requests: list[bytes]) -> list[bytes | tuple[str, str, str]]:
@@ -394,19 +355,7 @@ class Stream:
     def __new__(cls, settings: str, instance: str) -> Stream: ...
     def admit(self, last_words: str | None = None) -> None: ...
     def start(self) -> None: ...
-    def activate(
-        self,
-        ensemble: bytes,
-        *,
-        bundle_hash: str,
-        slope: float,
-        intercept: float,
-        review_from: float,
-        block_from: float,
-        backend: str = "auto",
-        booster_library: Path | None = None,
-        forest_library: Path | None = None,
-    ) -> str: ...
+    def activate(self, model: Activation) -> str: ...
     def phase(self) -> tuple[str, str | None]: ...
     def wait(self, seconds: float) -> bool: ...
     def metrics(self) -> str: ...
@@ -431,16 +380,7 @@ class StreamScoring:
     """
 
     def __new__(cls, settings: str, serve: str) -> StreamScoring: ...
-    def activate(
-        self,
-        ensemble: bytes,
-        *,
-        bundle_hash: str,
-        slope: float,
-        intercept: float,
-        review_from: float,
-        block_from: float,
-    ) -> str:
+    def activate(self, model: Activation) -> str:
         """Answer with this ensemble where the stream does not answer in time; return the backend's name."""
 
     def ask(self, requests: list[tuple[bytes, float]]) -> list[bytes | tuple[str, str, str] | int]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from fraudengine import _native, features
+from fraudengine.activation import Activation
 from fraudengine.engine import Engine
 from fraudengine.errors import BundleError
 
@@ -159,7 +160,7 @@ class Bundle:
             As in `engine`.
 
         """
-        engine.activate(**self._model(backend))
+        engine.activate(self.activation(backend=backend))
 
     def predictor(self, *, backend: str = "auto") -> _native.Predictor:
         """Return this model without an engine: it scores feature vectors and keeps no state.
@@ -175,34 +176,39 @@ class Bundle:
             As in `engine`.
 
         """
-        return _native.Predictor(**self._model(backend))
+        return _native.Predictor(self.activation(backend=backend))
 
-    def activation(self) -> dict[str, Any]:
-        """Return what `activate` of the native services takes: ensemble, hash, calibration and thresholds.
+    def activation(self, *, backend: str = "auto") -> Activation:
+        """Return what native code needs in order to decide with this model.
+
+        Parameters
+        ----------
+        backend
+            As in `engine`.
 
         Raises
         ------
         BundleError
-            A file is not what the manifest says.
+            A file is not what the manifest says, or, for `compiled`, as in `engine`.
 
         """
-        return {**self._decides(), "bundle_hash": self.hash}
-
-    def _decides(self) -> dict[str, Any]:
         policy = self.policy()
-        return {
-            "ensemble": self.file("ensemble.bin").read_bytes(),
-            **{name: policy[name] for name in _POLICY},
-        }
-
-    def _model(self, backend: str) -> dict[str, Any]:
-        libraries = self._libraries() if backend == "compiled" else {}
-        return {
-            **self._decides(),
-            "backend": backend,
-            "booster_library": libraries.get("booster"),
-            "forest_library": libraries.get("forest"),
-        }
+        parts = Activation(
+            ensemble=self.file("ensemble.bin").read_bytes(),
+            slope=policy["slope"],
+            intercept=policy["intercept"],
+            review_from=policy["review_from"],
+            block_from=policy["block_from"],
+            bundle_hash=self.hash,
+            backend=backend,
+        )
+        if backend == "compiled":
+            libraries = self._libraries()
+            if "booster" in libraries:
+                parts["booster_library"] = libraries["booster"]
+            if "forest" in libraries:
+                parts["forest_library"] = libraries["forest"]
+        return parts
 
     def _libraries(self) -> dict[str, Path]:
         from fraudengine.training.compile_bundle import find_compiled

@@ -11,11 +11,12 @@ from fraudengine import _native
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
     import polars as pl
+
+    from fraudengine.activation import Activation
 
 __all__ = ["Action", "Decisions", "Engine", "Flag", "Reasons", "Rejection"]
 
@@ -186,35 +187,13 @@ class Engine:
         """Return the whole state as bytes, labels that are not due yet excepted."""
         return self._native.snapshot()
 
-    def activate(
-        self,
-        ensemble: bytes,
-        *,
-        slope: float,
-        intercept: float,
-        review_from: float,
-        block_from: float,
-        backend: str = "auto",
-        booster_library: Path | None = None,
-        forest_library: Path | None = None,
-    ) -> str:
-        """Decide with a model from the next transaction on.
-
-        Use `fraudengine.bundle` to load a trained bundle; this is what it calls.
+    def activate(self, model: Activation) -> str:
+        """Decide with a model from the next transaction on; `fraudengine.bundle.Bundle.activation` makes one.
 
         Parameters
         ----------
-        ensemble
-            Content of the bundle's `ensemble.bin`.
-        slope, intercept
-            Calibration: the score is `1 / (1 + exp(-(slope * margin + intercept)))`; slope is positive.
-            A bundle without a booster is calibrated on the anomaly instead of the margin.
-        review_from, block_from
-            Scores from which a transaction is reviewed and blocked; the second is not below the first.
-        backend
-            `auto` for the fastest exact one, or `avx512`, `avx2`, `portable`, `reference`, `compiled`.
-        booster_library, forest_library
-            Libraries made by `fraudengine compile`, for the backend `compiled`.
+        model
+            The model and its policy. The hash is not looked at.
 
         Returns
         -------
@@ -231,16 +210,7 @@ class Engine:
             Calibration or thresholds are outside their range.
 
         """
-        return self._native.activate(
-            ensemble,
-            slope=slope,
-            intercept=intercept,
-            review_from=review_from,
-            block_from=block_from,
-            backend=backend,
-            booster_library=booster_library,
-            forest_library=forest_library,
-        )
+        return self._native.activate(model)
 
     def process(
         self, transactions: pl.DataFrame, labels: pl.DataFrame | None = None, *, features: bool = False

@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::path::PathBuf;
 
 use arrow_array::RecordBatch;
-use fraudengine_core::decision::{Calibration, Policy};
 use fraudengine_core::engine::{Batch, Counters, Engine, EngineConfig, Model, Output};
 use fraudengine_core::event::{
     CurrencyCode, CurrencyTable, EntityKind, Transaction, Violation, check, check_label, minor_digits,
@@ -21,7 +19,7 @@ use pyo3_arrow::PyTable;
 
 use crate::columns::{LabelColumns, TransactionColumns};
 use crate::error::{Kind, snapshot_error, to_py_err};
-use crate::model::ModelRequest;
+use crate::model::Activation;
 use crate::results::{Rejection, Results};
 use fraudengine_runtime::scoring::{Answer, Answers, Decider};
 use fraudengine_runtime::workers::of as workers_of;
@@ -104,35 +102,14 @@ impl PyEngine {
     }
 
     /// Decides with this ensemble from the next row on; returns the name of the backend.
-    #[pyo3(signature = (ensemble, *, slope, intercept, review_from, block_from, backend="auto", booster_library=None, forest_library=None))]
-    #[allow(
-        clippy::too_many_arguments,
-        clippy::needless_pass_by_value,
-        reason = "keyword arguments of a Python method, converted to owned values"
-    )]
-    fn activate(
-        &self,
-        py: Python<'_>,
-        ensemble: &[u8],
-        slope: f64,
-        intercept: f64,
-        review_from: f32,
-        block_from: f32,
-        backend: &str,
-        booster_library: Option<PathBuf>,
-        forest_library: Option<PathBuf>,
-    ) -> PyResult<&'static str> {
-        let request = ModelRequest {
-            ensemble,
-            policy: Policy { calibration: Calibration { slope, intercept }, review_from, block_from },
-            backend,
-            booster_library,
-            forest_library,
-        };
-        let model = py.detach(|| request.build())?;
-        let name = model.scorer.name();
-        py.detach(|| self.exchange(model));
-        Ok(name)
+    #[allow(clippy::needless_pass_by_value, reason = "an argument of a Python method, converted")]
+    fn activate(&self, py: Python<'_>, model: Activation) -> PyResult<&'static str> {
+        py.detach(|| {
+            let model = model.build()?;
+            let name = model.scorer.name();
+            self.exchange(model);
+            Ok(name)
+        })
     }
 
     /// Decides the rows of a frame in their order; labels become known when they are due.

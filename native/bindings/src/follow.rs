@@ -4,18 +4,16 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use fraudengine_core::decision::{Calibration, Policy};
 use fraudengine_core::units::EntityKey;
 use fraudengine_runtime::follow::{Gateway, ServeSettings, Target, Told as Outcome};
 use fraudengine_runtime::scoring::{Refusal, degraded};
 use fraudengine_runtime::scoring_request::{transaction_of, transactions_of};
 use fraudengine_runtime::settings::Settings;
-use fraudengine_runtime::stream::{ActiveModel, short_hash};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyBytesMethods, PyDict};
 
 use crate::error::{Kind, to_py_err};
-use crate::model::ModelRequest;
+use crate::model::Activation;
 use crate::scoring::{Told, told, wrapped};
 
 /// See `_native.pyi`.
@@ -48,26 +46,12 @@ impl PyStreamScoring {
     }
 
     /// Looks with this ensemble from now on; returns the name of the backend.
-    #[pyo3(signature = (ensemble, *, bundle_hash, slope, intercept, review_from, block_from))]
-    #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
-    fn activate(
-        &self,
-        py: Python<'_>,
-        ensemble: &[u8],
-        bundle_hash: &str,
-        slope: f64,
-        intercept: f64,
-        review_from: f32,
-        block_from: f32,
-    ) -> PyResult<&'static str> {
-        let policy = Policy { calibration: Calibration { slope, intercept }, review_from, block_from };
-        let request =
-            ModelRequest { ensemble, policy, backend: "auto", booster_library: None, forest_library: None };
-        let short_hash = short_hash(bundle_hash);
+    #[allow(clippy::needless_pass_by_value, reason = "an argument of a Python method, converted")]
+    fn activate(&self, py: Python<'_>, model: Activation) -> PyResult<&'static str> {
         py.detach(|| {
-            let model = request.build()?;
-            let name = model.scorer.name();
-            self.gateway.activate(ActiveModel { model, short_hash });
+            let active = model.named()?;
+            let name = active.model.scorer.name();
+            self.gateway.activate(active);
             Ok(name)
         })
     }

@@ -2,23 +2,23 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use fraudengine_core::decision::{Action, Calibration, Policy};
+use fraudengine_core::decision::Action;
 use fraudengine_core::event::EntityKind;
 use fraudengine_core::keyed::{self, CellState, Step};
 use fraudengine_core::units::EventTimeMicros;
-use fraudengine_core::{Batch, EngineConfig, Model};
+use fraudengine_core::{Batch, EngineConfig};
 use fraudengine_runtime::kafka::Message;
 use fraudengine_runtime::keyed::{Checked, Origin, Records, transactions};
 use fraudengine_runtime::metrics::now_micros;
 use fraudengine_runtime::settings::Settings;
-use fraudengine_runtime::stream::short_hash;
+use fraudengine_runtime::stream::ActiveModel;
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::error::{Kind, snapshot_error, to_py_err};
-use crate::model::ModelRequest;
+use crate::model::Activation;
 
 /// More cells of a kind than this are refused: they would not fit their numbers.
 const CELLS_MAX: u32 = 1 << 30;
@@ -33,8 +33,8 @@ pub struct PyKeyed {
 
 struct Inner {
     records: Records,
-    /// The model that decides, and its short hash.
-    model: Option<(Model, u64)>,
+    /// The model that decides.
+    model: Option<ActiveModel>,
 }
 
 type Numbers<'py> = PyReadonlyArray1<'py, i64>;
@@ -84,23 +84,10 @@ impl PyKeyed {
     }
 
     /// Decides with this ensemble; returns the name of the backend.
-    #[pyo3(signature = (ensemble, *, bundle_hash, slope, intercept, review_from, block_from, backend="auto"))]
-    fn activate(
-        &self,
-        py: Python<'_>,
-        ensemble: &[u8],
-        bundle_hash: &str,
-        slope: f64,
-        intercept: f64,
-        review_from: f32,
-        block_from: f32,
-        backend: &str,
-    ) -> PyResult<&'static str> {
-        let policy = Policy { calibration: Calibration { slope, intercept }, review_from, block_from };
-        let request = ModelRequest { ensemble, policy, backend, booster_library: None, forest_library: None };
-        let model = py.detach(|| request.build())?;
-        let name = model.scorer.name();
-        self.lock().model = Some((model, short_hash(bundle_hash)));
+    fn activate(&self, py: Python<'_>, model: Activation) -> PyResult<&'static str> {
+        let active = py.detach(|| model.named())?;
+        let name = active.model.scorer.name();
+        self.lock().model = Some(active);
         Ok(name)
     }
 
@@ -220,7 +207,8 @@ impl PyKeyed {
         let states = states_of(&touched, &found)?;
         let decided = py.detach(|| {
             let Inner { records, model } = &*self.lock();
-            let (model, hash) = model.as_ref().map_or((None, 0), |(model, hash)| (Some(model), *hash));
+            let (model, hash) =
+                model.as_ref().map_or((None, 0), |active| (Some(&active.model), active.short_hash));
             keyed::settle(&own, values, &flags, self.cells, &states, model).map(|settled| {
                 let told = records.decisions(&bodies, &origins, &settled.output, hash, now_micros());
                 (settled, told)

@@ -1,15 +1,13 @@
 //! `_native.Predictor`: stages 4 and 5 for feature vectors that somebody else assembled; no state, no GIL.
 
-use std::path::PathBuf;
-
 use fraudengine_core::Model;
-use fraudengine_core::decision::{Action, Calibration, Policy};
+use fraudengine_core::decision::Action;
 use fraudengine_core::feature::catalogue;
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
 use crate::error::{Kind, to_py_err};
-use crate::model::ModelRequest;
+use crate::model::Activation;
 
 /// Score, action and anomaly of each row.
 type Predicted<'py> = (Bound<'py, PyArray1<f32>>, Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<f32>>);
@@ -21,33 +19,11 @@ pub struct PyPredictor {
 }
 
 #[pymethods]
-#[allow(
-    clippy::needless_pass_by_value,
-    clippy::too_many_arguments,
-    reason = "keyword arguments of a Python method, converted to owned values"
-)]
+#[allow(clippy::needless_pass_by_value, reason = "arguments of Python methods, converted to owned values")]
 impl PyPredictor {
     #[new]
-    #[pyo3(signature = (ensemble, *, slope, intercept, review_from, block_from, backend="auto", booster_library=None, forest_library=None))]
-    fn new(
-        py: Python<'_>,
-        ensemble: &[u8],
-        slope: f64,
-        intercept: f64,
-        review_from: f32,
-        block_from: f32,
-        backend: &str,
-        booster_library: Option<PathBuf>,
-        forest_library: Option<PathBuf>,
-    ) -> PyResult<Self> {
-        let request = ModelRequest {
-            ensemble,
-            policy: Policy { calibration: Calibration { slope, intercept }, review_from, block_from },
-            backend,
-            booster_library,
-            forest_library,
-        };
-        Ok(Self { model: py.detach(|| request.build())? })
+    fn new(py: Python<'_>, model: Activation) -> PyResult<Self> {
+        Ok(Self { model: py.detach(|| model.build())? })
     }
 
     /// Score, action and anomaly of each row.

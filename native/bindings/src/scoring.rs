@@ -2,7 +2,6 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use fraudengine_core::decision::{Calibration, Policy};
 use fraudengine_core::event;
 use fraudengine_runtime::metrics::now_micros;
 use fraudengine_runtime::scoring::{Answer, Answers, Refusal, encode_batch};
@@ -12,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyBytesMethods};
 
 use crate::engine::PyEngine;
-use crate::model::ModelRequest;
+use crate::model::Activation;
 
 /// Transactions decided before others get their turn.
 const PIECE: usize = 256;
@@ -50,27 +49,14 @@ impl PyScoring {
     }
 
     /// Decides with another ensemble from the next call on.
-    #[pyo3(signature = (ensemble, *, bundle_hash, slope, intercept, review_from, block_from))]
-    #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
-    fn activate(
-        &self,
-        py: Python<'_>,
-        ensemble: &[u8],
-        bundle_hash: &str,
-        slope: f64,
-        intercept: f64,
-        review_from: f32,
-        block_from: f32,
-    ) -> PyResult<()> {
-        let policy = Policy { calibration: Calibration { slope, intercept }, review_from, block_from };
-        let request =
-            ModelRequest { ensemble, policy, backend: "auto", booster_library: None, forest_library: None };
+    #[allow(clippy::needless_pass_by_value, reason = "an argument of a Python method, converted")]
+    fn activate(&self, py: Python<'_>, model: Activation) -> PyResult<()> {
         py.detach(|| {
-            let model = request.build()?;
+            let active = model.named()?;
             // Whoever decides holds this lock: an answer carries the hash of the model that gave it.
             let mut held = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-            self.engine.get().exchange(model);
-            held.1 = short_hash(bundle_hash);
+            self.engine.get().exchange(active.model);
+            held.1 = active.short_hash;
             Ok(())
         })
     }

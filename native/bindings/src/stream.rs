@@ -2,20 +2,18 @@
 //!
 //! Its threads never touch the interpreter.
 
-use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fraudengine_core::decision::{Calibration, Policy};
 use fraudengine_runtime::metrics::Metrics;
 use fraudengine_runtime::settings::Settings;
-use fraudengine_runtime::stream::{ActiveModel, Stream, short_hash};
+use fraudengine_runtime::stream::Stream;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::error::{Kind, to_py_err};
-use crate::model::ModelRequest;
+use crate::model::Activation;
 
 /// See `_native.pyi`.
 #[pyclass(name = "Stream", module = "fraudengine._native", frozen)]
@@ -52,43 +50,12 @@ impl PyStream {
     }
 
     /// Decides with this ensemble from the next chunk on; returns the name of the backend.
-    #[pyo3(signature = (ensemble, *, bundle_hash, slope, intercept, review_from, block_from, backend="auto", booster_library=None, forest_library=None))]
-    #[allow(
-        clippy::too_many_arguments,
-        clippy::needless_pass_by_value,
-        reason = "keyword arguments of a Python method, converted to owned values"
-    )]
-    fn activate(
-        &self,
-        py: Python<'_>,
-        ensemble: &[u8],
-        bundle_hash: &str,
-        slope: f64,
-        intercept: f64,
-        review_from: f32,
-        block_from: f32,
-        backend: &str,
-        booster_library: Option<PathBuf>,
-        forest_library: Option<PathBuf>,
-    ) -> PyResult<&'static str> {
-        let request = ModelRequest {
-            ensemble,
-            policy: Policy { calibration: Calibration { slope, intercept }, review_from, block_from },
-            backend,
-            booster_library,
-            forest_library,
-        };
-        let short_hash = short_hash(bundle_hash);
-        if short_hash == 0 {
-            return Err(to_py_err(
-                Kind::Model,
-                format!("bundle_hash is {bundle_hash:?}, must be hexadecimal"),
-            ));
-        }
+    #[allow(clippy::needless_pass_by_value, reason = "an argument of a Python method, converted")]
+    fn activate(&self, py: Python<'_>, model: Activation) -> PyResult<&'static str> {
         py.detach(|| {
-            let model = request.build()?;
-            let name = model.scorer.name();
-            self.stream()?.activate(ActiveModel { model, short_hash });
+            let active = model.named()?;
+            let name = active.model.scorer.name();
+            self.stream()?.activate(active);
             Ok(name)
         })
     }

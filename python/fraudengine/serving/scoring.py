@@ -200,7 +200,7 @@ class OwnScoringService(ScoringService):
 
     def activate(self, bundle: Bundle) -> None:
         """Decide with another bundle from the next call on."""
-        self._scoring.activate(**bundle.activation())
+        self._scoring.activate(bundle.activation())
 
     def snapshot(self) -> bytes:
         """Return the state as bytes."""

@@ -142,7 +142,7 @@ class StreamScoringService(ScoringService):
 
     def activate(self, bundle: Bundle) -> None:
         """Answer with another bundle where the stream does not answer in time."""
-        self._native.activate(**bundle.activation())
+        self._native.activate(bundle.activation())
 
     def customer_windows(self, customer_id: str) -> Mapping[str, float]:
         """Return the windows of a customer in the replica."""

@@ -21,6 +21,8 @@ from fraudengine.spark.reading import Plan, native
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fraudengine.activation import Activation
+
 __all__ = ["Customers", "Others", "Settling"]
 
 _NEVER: Final = -(2**63)
@@ -40,6 +42,18 @@ class _Stage(StatefulProcessor):  # type: ignore[misc]  # Any: pyspark is not fo
 
     def close(self) -> None:
         """Nothing is held beside the state."""
+
+    def handleInputRows(
+        self,
+        key: Any,  # noqa: ANN401
+        rows: Iterator[pd.DataFrame],
+        timerValues: Any,  # noqa: ANN401
+    ) -> Iterator[pd.DataFrame]:
+        """Take in the rows of a group, all of one kind and bucket."""
+        yield from self._take_in(key, rows)
+
+    def _take_in(self, key: Any, frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:  # noqa: ANN401
+        raise NotImplementedError
 
     def _fetch(self, cells: list[int]) -> list[bytes | None]:
         found = (self._cells.getValue((cell,)) for cell in cells)
@@ -98,16 +112,8 @@ def _pieces(features: np.ndarray[Any, np.dtype[np.float32]], count: int) -> list
 class Customers(_Updating):
     """The customers: they tell which transactions are late and which are repeated."""
 
-    def handleInputRows(
-        self,
-        key: Any,  # noqa: ANN401
-        rows: Iterator[pd.DataFrame],
-        timerValues: Any,  # noqa: ANN401
-    ) -> Iterator[pd.DataFrame]:
-        """Take in the rows of a bucket; rows of other kinds pass."""
-        yield from self._take_in(rows)
-
-    def _take_in(self, frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    def _take_in(self, key: Any, frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:  # noqa: ANN401
+        # Rows of other kinds pass.
         every = rows.joined(frames)
         own = (every["kind"].to_numpy() == 0) & (every["what"].to_numpy() != rows.LETTER)
         if not own.all():
@@ -134,19 +140,12 @@ class Customers(_Updating):
 class Others(_Updating):
     """Cards, devices, merchants and addresses, each kind in its own buckets."""
 
-    def handleInputRows(
-        self,
-        key: Any,  # noqa: ANN401
-        rows: Iterator[pd.DataFrame],
-        timerValues: Any,  # noqa: ANN401
-    ) -> Iterator[pd.DataFrame]:
-        """Take in the rows of a bucket of one kind; what belongs to customers passes."""
-        if int(key[0]) == 0:
-            yield from rows
-        else:
-            yield from self._take_in(int(key[0]), rows)
-
-    def _take_in(self, kind: int, frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    def _take_in(self, key: Any, frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:  # noqa: ANN401
+        kind = int(key[0])
+        if kind == 0:
+            # What belongs to customers passes.
+            yield from frames
+            return
         taken, told = self._step(kind, rows.joined(frames))
         if len(taken):
             yield taken.assign(
@@ -158,14 +157,14 @@ class Others(_Updating):
 def _deciding(plan: Plan, model: _Model) -> _native.Keyed:
     """Return the native side with a model, made once in each worker process."""
     keyed = _native.Keyed(plan.settings, cells=plan.cells)
-    keyed.activate(**dict(model.activation))
+    keyed.activate(model.activation)
     return keyed
 
 
 class _Model:
     """A model that can be told from another by its hash."""
 
-    def __init__(self, activation: dict[str, Any]) -> None:
+    def __init__(self, activation: Activation) -> None:
         self.activation = activation
 
     def __hash__(self) -> int:
@@ -178,23 +177,14 @@ class _Model:
 class Settling(_Stage):
     """The decision: pieces of a transaction become one row of features, which the model scores."""
 
-    def __init__(self, plan: Plan, activation: dict[str, Any]) -> None:
+    def __init__(self, plan: Plan, activation: Activation) -> None:
         super().__init__(plan)
         self._model = _Model(activation)
         entities = [entity for _, entity, *_ in _native.catalogue_features()]
         kinds = ["customer", "card", "device", "merchant", "ip"]
         self._columns = [(entities.index(kind), entities.count(kind)) for kind in kinds]
 
-    def handleInputRows(
-        self,
-        key: Any,  # noqa: ANN401
-        rows: Iterator[pd.DataFrame],
-        timerValues: Any,  # noqa: ANN401
-    ) -> Iterator[pd.DataFrame]:
-        """Decide the transactions of a bucket of customers."""
-        yield from self._decide(rows)
-
-    def _decide(self, frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    def _take_in(self, key: Any, frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:  # noqa: ANN401
         every = rows.joined(frames)
         what = every["what"].to_numpy()
         if (what == rows.LETTER).any():

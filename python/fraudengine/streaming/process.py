@@ -172,7 +172,7 @@ class StreamProcess:
         return max(self._folder.glob("state-*.snapshot"), key=lambda file: file.name)
 
     def _activate(self, bundle: Bundle) -> None:
-        self._native.activate(**bundle.activation())
+        self._native.activate(bundle.activation())
 
     def wait(self, seconds: float) -> bool:
         """Wait for the end; return whether it has come.
