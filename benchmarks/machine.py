@@ -1,12 +1,14 @@
-"""What every benchmark says about where it ran, and how it takes medians."""
+"""What every benchmark says about where it ran, how it takes medians, and how it ends."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 RESULTS = Path(__file__).parent / "results"
+
+# A benchmark that is told to end stops the services and processes it started, as after Ctrl-C.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def facts(*packages: str) -> dict[str, Any]:

@@ -8,28 +8,16 @@ import polars as pl
 import pytest
 from service_stack import Fresh
 from small_bundle import small_bundle
+from small_history import disorderly_history
 from stream_topics import Topics, new_topics
 
-from fraudengine.datasets.synthetic import SyntheticConfig, generate
 from fraudengine.training import BoosterOptions, ForestOptions
 
 
 @pytest.fixture(scope="session")
 def history() -> pl.DataFrame:
-    """Return a synthetic history with repeated, late and out-of-order records, in order of arrival."""
-    return generate(
-        SyntheticConfig(
-            customers=300,
-            merchants=80,
-            days=60,
-            fraud_rate=0.03,
-            duplicate_rate=0.02,
-            late_rate=0.01,
-            late_seconds_max=14_400,
-            jitter_seconds=5,
-            seed=3,
-        )
-    )
+    """Return a history with everything that a log may bring."""
+    return disorderly_history(customers=300, merchants=80, days=60, late_rate=0.01, late_seconds_max=14_400)
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 from small_bundle import small_bundle
+from small_history import disorderly_history
 
 from fraudengine.datasets import read_history, write_history
 from fraudengine.datasets.batches import DISORDER, HistoryBatches
-from fraudengine.datasets.synthetic import SyntheticConfig, generate
 from fraudengine.errors import InputError
 from fraudengine.replay import replay
 from fraudengine.replay_stream import replay_stream
@@ -22,19 +22,7 @@ DELAY = timedelta(days=3)
 
 @pytest.fixture(scope="module")
 def history() -> pl.DataFrame:
-    """In the order in which records arrive: late ones and repeated ids among them."""
-    return generate(
-        SyntheticConfig(
-            customers=400,
-            merchants=60,
-            days=40,
-            fraud_rate=0.03,
-            duplicate_rate=0.02,
-            late_rate=0.02,
-            jitter_seconds=5,
-            seed=3,
-        )
-    )
+    return disorderly_history(customers=400, merchants=60, days=40)
 
 
 @pytest.fixture(scope="module")

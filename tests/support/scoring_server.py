@@ -43,8 +43,10 @@ def running(bundle: Path | None, settings: Mapping[str, object] | None = None) -
     try:
         server = asyncio.run_coroutine_threadsafe(begin(), loop).result(TIMEOUT_SECONDS)
         _LOOPS[server] = loop
-        yield server
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(TIMEOUT_SECONDS)
+        try:
+            yield server
+        finally:
+            asyncio.run_coroutine_threadsafe(server.stop(), loop).result(TIMEOUT_SECONDS)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(TIMEOUT_SECONDS)

@@ -6,9 +6,12 @@ Frauds happen at merchants that are compromised for a while, so that reported fr
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
+
+from fraudengine.datasets.synthetic import SyntheticConfig, generate
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
 
@@ -42,3 +45,15 @@ def small_history(*, days: int = 45, per_day: int = 250, seed: int = 5, labels: 
         label_known_time=pl.col("event_time") + timedelta(days=3),
         typology=pl.when(pl.Series(fraud)).then(pl.lit("compromised_merchant")),
     )
+
+
+def disorderly_history(**settings: Any) -> pl.DataFrame:
+    """Return a synthetic history with repeated, late and out-of-order records, in order of arrival."""
+    common: dict[str, Any] = {
+        "fraud_rate": 0.03,
+        "duplicate_rate": 0.02,
+        "late_rate": 0.02,
+        "jitter_seconds": 5,
+        "seed": 3,
+    }
+    return generate(SyntheticConfig(**(common | settings)))

@@ -78,12 +78,12 @@ class Reading:
             if self.labels:
                 yield from self._labels(taken, times, cells.reshape(-1, rows.KINDS), bodies)
             elif len(at):
-                newest = max(int(times.max()), times.max() if newest is None else newest)
+                newest = int(times.max()) if newest is None else max(newest, int(times.max()))
                 yield self._transactions(taken, times, cells.reshape(-1, rows.KINDS), bodies)
             if refused:
                 yield self._letters(records, refused)
         if newest is not None:
-            yield self._clocks(int(newest))
+            yield self._clocks(newest)
 
     def _transactions(
         self,
