@@ -1,6 +1,6 @@
 """Side by side with what a user would pick instead, each in its own environment.
 
-    python benchmarks/peers/run.py [inference] [windows] [grpc] [--rounds 5]
+    python benchmarks/peers/run.py [job] [inference] [windows] [grpc] [--rounds 5]
 
 Without a topic, all of them. Environments are made from `requirements/` when they are missing. Results of
 every contestant are compared with the engine's before anything is timed; then contestants take turns. Each
@@ -25,7 +25,7 @@ from report import markdown, svg  # noqa: E402 - the folder above is needed by t
 if TYPE_CHECKING:
     from report import Run
 
-TOPICS = ("inference", "windows", "grpc")
+TOPICS = ("job", "inference", "windows", "grpc")
 
 
 def write(run: Run, folder: Path) -> None:

@@ -184,3 +184,48 @@ def test_every_peer_has_its_versions_pinned() -> None:
         text = file.with_suffix(".txt").read_text(encoding="utf-8")
         lines = [line for line in text.splitlines() if line and not line.startswith(("#", " "))]
         assert len(pins(file.stem)) == len(lines), file.stem
+
+
+def test_the_whole_job_of_a_peer_scores_what_the_engine_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(PEERS.parent))
+    import orjson
+
+    from fraudengine.bundle import Bundle
+    from topic_job import prepare
+    from windows_python import CustomerWindows
+    from work_job import Model
+
+    events = [orjson.loads(record) for _, _, record in prepare(tmp_path, 1_000)]
+    customers: dict[str, CustomerWindows] = {}
+    rows = [
+        customers.setdefault(each["customer_id"], CustomerWindows()).update(
+            each["event_time"], each["amount_minor"], each["merchant_id"]
+        )
+        for each in events
+    ]
+    time = pl.from_epoch("event_time", "us").dt.replace_time_zone("UTC")
+    ours = Bundle.load(tmp_path / "bundle").engine().process(pl.DataFrame(events).with_columns(time)).score
+    np.testing.assert_allclose(Model(str(tmp_path)).score(rows), ours, rtol=1e-5)
+    assert len(set(ours.tolist())) > 50
+
+
+def test_an_answer_is_read_and_too_few_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(PEERS.parent))
+    from fraudengine.wire.log_pb2 import DecisionRecord
+    from topic_job import collect
+    from turns import PeerError
+
+    record = DecisionRecord(score=0.5)
+    record.transaction.transaction_id = "a"
+    answers = [
+        record.SerializeToString(),
+        DecisionRecord().SerializeToString(),
+        b'{"transaction_id":"b","score":0.25}',
+    ]
+    found: dict[str, float] = {}
+    collect(iter(answers), found, 2)
+    assert found == {"a": 0.5, "b": 0.25}
+    with pytest.raises(PeerError, match="2 of 3 decisions"):
+        collect(iter(answers), found, 3)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from fraudengine.errors import ServiceError
 
-__all__ = ["Jar", "cache_folder", "fetched", "locked_jars"]
+__all__ = ["Jar", "cache_folder", "fetch", "fetched", "locked_jars"]
 
 _FETCHERS = 4
 _NAMES = {"kafka": "Apache Kafka", "spark": "Spark's Kafka connector"}
@@ -101,15 +101,36 @@ def fetched(report: Callable[[str], None], *, cache: Path | None = None, what: s
         No tool can fetch them, or what was fetched has another hash.
     """
     folder = cache_folder() / what if cache is None else cache
-    jars = locked_jars(what)
+    return fetch(locked_jars(what), folder, _NAMES[what], report)
+
+
+def fetch(jars: Sequence[Jar], folder: Path, name: str, report: Callable[[str], None]) -> list[Path]:
+    """Return the paths of jars in a folder, fetching those that are missing or damaged.
+
+    Parameters
+    ----------
+    jars
+        What is wanted, and the hash of each.
+    folder
+        Made if it is missing.
+    name
+        What they are, for people.
+    report
+        Called with one line when something is fetched.
+
+    Raises
+    ------
+    ServiceError
+        As in `fetched`.
+    """
     missing = [jar for jar in jars if not jar.right(folder / jar.name)]
     if missing:
-        report(f"fetching {len(missing)} jars of {_NAMES[what]}, once, into {folder}")
+        report(f"fetching {len(missing)} jars of {name}, once, into {folder}")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _fetch(missing, folder, _NAMES[what])
+            _fetch(missing, folder, name)
         except OSError as error:
-            raise ServiceError(f"the jars of {_NAMES[what]} cannot be kept in {folder}: {error}") from error
+            raise ServiceError(f"the jars of {name} cannot be kept in {folder}: {error}") from error
     return [folder / jar.name for jar in jars]
 
 
