@@ -136,10 +136,29 @@ def quixstreams(brokers: str, topic_in: str, topic_out: str, folder: str, scratc
     application.run()
 
 
+def spark_session() -> Any:  # noqa: ANN401
+    """Return a local session with one worker and the state store that the operator needs."""
+    from pyspark.sql import SparkSession
+
+    session = (
+        SparkSession.builder.appName("job")
+        .master("local[1]")
+        .config("spark.jars", os.environ["SPARK_JARS"])
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.shuffle.partitions", "1")
+        .config(
+            "spark.sql.streaming.stateStore.providerClass",
+            "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider",
+        )
+        .getOrCreate()
+    )
+    session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
 def spark(brokers: str, topic_in: str, topic_out: str, folder: str, scratch: str) -> None:
     """Run a structured stream: `transformWithStateInPandas` by customer, `mapInPandas` for the model."""
     import pandas as pd
-    from pyspark.sql import SparkSession
     from pyspark.sql import functions as f
     from pyspark.sql.streaming.stateful_processor import StatefulProcessor
 
@@ -177,19 +196,7 @@ def spark(brokers: str, topic_in: str, topic_out: str, folder: str, scratch: str
                 {"value": [json.dumps({"transaction_id": name, "score": value}) for name, value in told]}
             )
 
-    session = (
-        SparkSession.builder.appName("job")
-        .master("local[1]")
-        .config("spark.jars", os.environ["SPARK_JARS"])
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.shuffle.partitions", "1")
-        .config(
-            "spark.sql.streaming.stateStore.providerClass",
-            "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider",
-        )
-        .getOrCreate()
-    )
-    session.sparkContext.setLogLevel("ERROR")
+    session = spark_session()
     schema = (
         "transaction_id string, customer_id string, event_time long, amount_minor long, merchant_id string"
     )

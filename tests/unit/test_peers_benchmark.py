@@ -214,7 +214,7 @@ def test_the_whole_job_of_a_peer_scores_what_the_engine_scores(
 def test_an_answer_is_read_and_too_few_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(PEERS.parent))
     from fraudengine.wire.log_pb2 import DecisionRecord
-    from topic_job import collect
+    from job_turn import collect
     from turns import PeerError
 
     record = DecisionRecord(score=0.5)
