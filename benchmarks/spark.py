@@ -30,6 +30,7 @@ from fraudengine.datasets.synthetic import SyntheticConfig, generate
 from fraudengine.training import BoosterOptions, ForestOptions
 from machine import facts, save
 
+DAYS = 60
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -64,11 +65,12 @@ def main() -> None:
     arguments.add_argument("--cells", type=int, default=4_096)
     arguments.add_argument("--kill", action="store_true")
     given = arguments.parse_args()
+    customers = -(-given.rows // (DAYS * 2 // 3))
     history = generate(
         SyntheticConfig(
-            customers=5_000,
-            merchants=500,
-            days=given.rows // 10_000 + 20,
+            customers=customers,
+            merchants=customers // 10,
+            days=DAYS,
             fraud_rate=0.02,
             duplicate_rate=0.02,
             late_rate=0.02,
