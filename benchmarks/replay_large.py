@@ -56,9 +56,12 @@ def run(*arguments: object) -> dict[str, Any]:
 
     watching = threading.Thread(target=watch)
     watching.start()
-    told, _ = process.communicate()
-    ended.set()
-    watching.join()
+    try:
+        told, _ = process.communicate()
+    finally:
+        process.kill()
+        ended.set()
+        watching.join()
     assert process.returncode == 0, f"{arguments[0]} ended with {process.returncode}"
     return {**json.loads(told), "seconds": round(time.monotonic() - begin, 1), "peak_bytes": peak}
 

@@ -44,7 +44,7 @@ class Plan:
     processes
         Processes that send, 1 to 64; half of the processors and at most 4 unless told.
     warmup_calls
-        Calls of each process that are made before and not counted.
+        Calls of each process that are made before, as many under way as in the test, and not counted.
 
     Raises
     ------
@@ -59,7 +59,7 @@ class Plan:
     batch: int = 0
     seed: int = 1
     processes: int = field(default_factory=_processes)
-    warmup_calls: int = 50
+    warmup_calls: int = 200
 
     def __post_init__(self) -> None:
         """Check the values."""

@@ -86,15 +86,16 @@ def sender(plan: Plan, run: str, number: int, pipe: Pipe) -> None:
     """
     share = len(range(number, plan.calls, plan.processes))
     stock = requests(pool(plan.seed + number, share * (plan.batch or 1)), f"load-{run}-{number}", plan.batch)
+    # In an open loop nobody knows how many calls will be under way; a warm service has few.
+    at_once = len(range(number, plan.concurrency, plan.processes)) if plan.rate is None else 1
     with channel_of(plan.connection) as channel:
-        _Sending(plan, channel, stock).closed(min(plan.warmup_calls, share), 1)
+        _Sending(plan, channel, stock).closed(min(plan.warmup_calls, share), at_once)
         pipe.send(None)
         start_ns: int = pipe.recv()
         sending = _Sending(plan, channel, stock)
         busy = time.process_time()
         if plan.rate is None:
             _sleep_until(start_ns)
-            at_once = len(range(number, plan.concurrency, plan.processes))
             sent = sending.closed(share, at_once)
         else:
             step_ns = 1e9 / plan.rate
