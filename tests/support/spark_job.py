@@ -95,7 +95,7 @@ def decisions_of(brokers: str, topic: str) -> list[tuple[int, Any]]:
         consumer.assign([TopicPartition(topic, 0, 0)])
         ended = False
         while not ended:
-            for record in consumer.consume(1000, timeout=10.0):
+            for record in consumer.consume(1000, timeout=0.1):
                 error = record.error()
                 if error is not None:
                     assert error.code() == KafkaError._PARTITION_EOF, error

@@ -133,7 +133,8 @@ def read_topic(brokers: str, topic: str, kind: str) -> list[tuple[int, Any]]:
         found: list[tuple[int, Any]] = []
         next_offset = low
         while next_offset < high:
-            for record in consumer.consume(1000, timeout=5.0):
+            # Not long: the client waits for as many as it may return, and here are seldom so many.
+            for record in consumer.consume(1000, timeout=0.1):
                 assert record.error() is None, record.error()
                 offset = record.offset()
                 assert offset is not None
@@ -159,7 +160,8 @@ def read_all(brokers: str, topic: str) -> Iterator[tuple[int, int, bytes]]:
         consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
         left = {number for number, end in ends.items() if end > 0}
         while left:
-            for record in consumer.consume(1000, timeout=5.0):
+            # Not long: the client waits for as many as it may return, and here are seldom so many.
+            for record in consumer.consume(1000, timeout=0.1):
                 assert record.error() is None, record.error()
                 partition, offset = record.partition(), record.offset()
                 assert partition is not None
