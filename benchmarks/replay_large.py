@@ -25,6 +25,7 @@ from typing import Any
 import polars as pl
 
 from machine import facts, save
+from programs import command
 from stream import ROOT, trained
 
 LIMIT_BYTES = 8 << 30
@@ -35,15 +36,8 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 def run(*arguments: object) -> dict[str, Any]:
     """Run a command of the product; return what it printed, its seconds and its peak of resident memory."""
-    command = [
-        sys.executable,
-        "-c",
-        "from fraudengine.cli import main; main()",
-        *map(str, arguments),
-        "--json",
-    ]
     begin = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command(*arguments, "--json"), stdout=subprocess.PIPE, text=True)
     peak, ended = 0, threading.Event()
 
     def watch() -> None:

@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"
 from late_calls import Calls, compared, send_with_stalls
 
 from machine import facts, save
+from programs import command
 from stream import ROOT, Bench, percentiles, read, started
 
 if TYPE_CHECKING:
@@ -44,11 +45,11 @@ LATENESS = {"engine.lateness_seconds": 604_800}
 def serving(bench: Bench, settings: config.Settings, more: dict[str, object]) -> Iterator[tuple[str, str]]:
     """Run a service in front of the stream; yield its address and that of its metrics."""
     wanted = {**bench.flags(settings, databases=False), "serve.port": 0, "serve.warm_transactions": 0, **more}
-    options = [part for key, value in wanted.items() for part in ("--set", f"{key}={value}")]
-    command = [sys.executable, "-c", "from fraudengine.cli import main; main()", "serve", "--stream"]
     out = bench.folder / f"{settings.kafka.group}-serve.out"
     with out.open("w") as answers:
-        process = subprocess.Popen([*command, str(bench.bundle), "--json", *options], stdout=answers)
+        process = subprocess.Popen(
+            command("serve", "--stream", bench.bundle, "--json", flags=wanted), stdout=answers
+        )
     try:
         while "\n}" not in (text := out.read_text()):
             assert process.poll() is None, "the service ended"

@@ -40,6 +40,7 @@ from fraudengine.services.topics import create_topics
 from fraudengine.streaming.client import OperatorClient
 from fraudengine.training import TrainOptions, train
 from machine import facts, save
+from programs import command, fresh, stream_flags
 from stream_counts import Spent, in_log, in_table
 from stream_peers import python_loop
 
@@ -60,19 +61,8 @@ class Bench:
 
     def topics(self, name: str) -> config.Settings:
         """Return settings over new topics of this name."""
-        flags: dict[str, object] = {
-            f"kafka.{topic}_topic": f"{name}-{topic.replace('_', '-')}"
-            for topic in ("transactions", "labels", "decisions", "alerts", "dead_letter")
-        }
-        flags |= {
-            "kafka.group": name,
-            "kafka.brokers": self.stack.kafka_brokers,
-            "state.folder": self.folder / name,
-            "engine.threads": self.arguments.threads,
-        }
-        settings = config.load(flags=flags)
-        create_topics(settings.kafka)
-        return settings
+        threads = {"engine.threads": self.arguments.threads}
+        return fresh(name, self.stack.kafka_brokers, self.folder / name, threads)
 
     def load(self, settings: config.Settings, **target: Any) -> Load:  # noqa: ANN401 - fields of LoadTarget
         """Start to send synthetic transactions to the topics of the settings."""
@@ -93,16 +83,8 @@ class Bench:
 
     def flags(self, settings: config.Settings, *, databases: bool) -> dict[str, object]:
         """Return what a process of the stream is told, by `SECTION.KEY`."""
-        wanted: dict[str, object] = {
-            **{f"kafka.{key}": value for key, value in settings.kafka if key != "client"},
-            "engine.threads": settings.engine.threads,
-            "state.folder": settings.state.folder,
-            "postgres.enabled": databases,
-            "redis.enabled": databases,
-            "http.port": 0,
-            "log.level": "warn",
-            **dict(each.split("=", 1) for each in self.arguments.set),
-        }
+        wanted = stream_flags(settings, databases=databases)
+        wanted |= dict(each.split("=", 1) for each in self.arguments.set)
         if databases:
             wanted |= {"postgres.url": self.stack.postgres_url, "redis.url": self.stack.redis_url}
         return wanted
@@ -113,11 +95,9 @@ class Bench:
     ) -> Iterator[tuple[OperatorClient, int]]:
         """Run a stream, with more settings than usual; yield its client and process id."""
         wanted = self.flags(settings, databases=databases) | (more or {})
-        options = [part for key, value in wanted.items() for part in ("--set", f"{key}={value}")]
-        command = [sys.executable, "-c", "from fraudengine.cli import main; main()", "stream"]
         out = self.folder / f"{settings.kafka.group}.out"
         with out.open("w") as answers:
-            process = subprocess.Popen([*command, str(self.bundle), "--json", *options], stdout=answers)
+            process = subprocess.Popen(command("stream", self.bundle, "--json", flags=wanted), stdout=answers)
         try:
             while "\n}" not in (text := out.read_text()):
                 assert process.poll() is None, "the stream ended"

@@ -27,6 +27,7 @@ from fraudengine.errors import StreamError
 from fraudengine.streaming.client import OperatorClient
 from fraudengine.wire.log_pb2 import DecisionRecord
 from machine import facts, save
+from programs import command
 from stream import ROOT, Bench, read, started
 
 if TYPE_CHECKING:
@@ -44,11 +45,11 @@ class Process:
         flags = bench.flags(settings, databases=False)
         if not shared:
             flags["state.folder"] = bench.folder / f"state-{number}"
-        options = [part for key, value in flags.items() for part in ("--set", f"{key}={value}")]
         self._out = bench.folder / f"process-{number}.out"
-        command = [sys.executable, "-c", "from fraudengine.cli import main; main()", "stream"]
         with self._out.open("w") as answers:
-            self.process = subprocess.Popen([*command, str(bench.bundle), "--json", *options], stdout=answers)
+            self.process = subprocess.Popen(
+                command("stream", bench.bundle, "--json", flags=flags), stdout=answers
+            )
         self._client: OperatorClient | None = None
 
     def status(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ The contestant runs until it is ended; what it decides is read back from Kafka b
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from contextlib import contextmanager
@@ -15,14 +16,15 @@ import orjson
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from calls import tree_seconds
-from fraudengine import config
-from fraudengine.services.topics import create_topics
 from fraudengine.wire.log_pb2 import DecisionRecord
+from programs import fresh
 from turns import ONE_THREAD, PeerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from fraudengine.config import Settings
 
     Command = tuple[list[Any], dict[str, str]]
 
@@ -84,7 +86,11 @@ def running(command: list[Any], more: dict[str, str], log: Path) -> Iterator[sub
     """Run a contestant; end it and its children afterwards."""
     with log.open("wb") as out:
         process = subprocess.Popen(
-            list(map(str, command)), stdout=out, stderr=out, env={**os.environ, **ONE_THREAD, **more}
+            list(map(str, command)),
+            stdout=out,
+            stderr=out,
+            env={**os.environ, **ONE_THREAD, **more},
+            start_new_session=True,
         )
         try:
             yield process
@@ -93,7 +99,7 @@ def running(command: list[Any], more: dict[str, str], log: Path) -> Iterator[sub
             try:
                 process.wait(30)
             except subprocess.TimeoutExpired:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
 
@@ -102,18 +108,12 @@ def turn(
     events: list[tuple[str, str, bytes]],
     log: Path,
     scratch: Path,
-    command: Callable[[config.Settings], Command],
+    command: Callable[[Settings], Command],
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Let one contestant do the job once; return its figures and the score of each id."""
-    flags: dict[str, object] = {
-        f"kafka.{topic}_topic": f"{scratch.name}-{topic.replace('_', '-')}"
-        for topic in ("transactions", "labels", "decisions", "alerts", "dead_letter")
-    }
-    flags |= {"kafka.brokers": broker.brokers, "kafka.group": scratch.name, "state.folder": scratch}
     # One partition, so that the order of time is the order of the records for everybody.
-    flags |= {"kafka.transactions_format": "json", "kafka.partitions": 1}
-    settings = config.load(flags=flags)
-    create_topics(settings.kafka)
+    flags = {"kafka.transactions_format": "json", "kafka.partitions": 1, "engine.threads": 1}
+    settings = fresh(scratch.name, broker.brokers, scratch, flags)
     topic = settings.kafka.transactions_topic
     found: dict[str, float] = {}
     try:

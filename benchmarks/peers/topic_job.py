@@ -24,16 +24,17 @@ import polars as pl
 import xgboost
 from sklearn.ensemble import IsolationForest
 
+import programs
 from environments import pins, python
 from equality import check_equal
 from fraudengine import config, features, services
 from fraudengine.bundle import write_bundle
-from fraudengine.datasets.synthetic import SyntheticConfig, generate
 from fraudengine.services.jars import Jar, fetch, fetched
 from fraudengine.training.export import export_ensemble, native_anomaly
 from job_turn import WARM, Broker, turn
 from machine import facts
 from report import Run
+from topic_windows import events
 from turns import Figure
 from windows_python import COLUMNS
 
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from job_turn import Command
 
 HERE = Path(__file__).parent
-DAYS, COUNT = 60, 300_000
+COUNT = 100_000
 OURS = "fraudengine, all 76 features"
 WORDS = {
     "loop": "plain Python loop, deques",
@@ -62,21 +63,19 @@ FLINK_KAFKA = Jar(
     "5605c691d11a501382c383fecba37a7a552467da5ab7ba904ef5d6f3d62c5616",
 )
 TOLERANCE = 1e-5
-SLOW = {"quixstreams": 5_000, "spark": 100_000, "flink": 50_000}
+SLOW = {"quixstreams": 5_000}
 """Who answers only the first so many of the transactions, because a turn would take minutes."""
 
 
-def prepare(folder: Path, count: int) -> list[tuple[str, str, bytes]]:
-    """Write the bundle and the booster of the nine features; return id, customer and record of the events.
+def answered(name: str, count: int) -> int:
+    """Return how many records a contestant answers, the first ones included."""
+    return WARM + min(SLOW.get(name, count), count)
 
-    In order of time, each time once, because peers do not tell ties apart.
-    """
+
+def prepare(folder: Path, count: int) -> list[tuple[str, str, bytes]]:
+    """Write the bundle and the booster of the nine features; return id, customer and record of the events."""
     folder.mkdir(parents=True, exist_ok=True)
-    customers = max(100, round(count / DAYS / 0.76))
-    shape = SyntheticConfig(
-        customers=customers, merchants=max(50, customers // 5), days=DAYS, fraud_rate=0.01
-    )
-    history = generate(shape).unique("event_time", keep="first", maintain_order=True).head(count + WARM)
+    history = events(count + WARM, fraud_rate=0.01)
     matrix = features.build(history)
     used = [matrix.names.index(name) for name in COLUMNS]
     # As wide as the engine's rows, and empty but for the nine: nothing else can be learned from.
@@ -120,12 +119,7 @@ def command(name: str, folder: Path, scratch: Path, settings: config.Settings) -
     """Return the command of a contestant, and what it finds in its environment."""
     kafka = settings.kafka
     if name == "engine":
-        own: dict[str, object] = {f"kafka.{key}": value for key, value in kafka if key != "client"}
-        own |= {"state.folder": settings.state.folder, "postgres.enabled": False, "redis.enabled": False}
-        own |= {"http.port": 0, "log.level": "warn", "engine.threads": 1}
-        told = [part for key, value in own.items() for part in ("--set", f"{key}={value}")]
-        start = "from fraudengine.cli import main; main()"
-        return [sys.executable, "-c", start, "stream", folder / "bundle", *told], {}
+        return programs.command("stream", folder / "bundle", flags=programs.stream_flags(settings)), {}
     more: dict[str, str] = {}
     if name == "spark":
         # For its workers, which are processes of their own.
@@ -138,8 +132,8 @@ def command(name: str, folder: Path, scratch: Path, settings: config.Settings) -
     return [interpreter, HERE / "work_job.py", name, *arguments], more
 
 
-def turns(
-    names: list[str], events: list[tuple[str, str, bytes]], folder: Path, rounds: int, count: int
+def play(
+    names: list[str], records: list[tuple[str, str, bytes]], folder: Path, rounds: int, count: int
 ) -> tuple[dict[str, list[dict[str, float]]], dict[str, float]]:
     """Return the figures of every turn by contestant, and how far its scores were from the engine's."""
     told: dict[str, list[dict[str, float]]] = {}
@@ -153,7 +147,7 @@ def turns(
                 for name in ("engine", *names):
                     scratch = Path(place) / f"{name}-{number}"
                     scratch.mkdir()
-                    mine = events[: WARM + min(SLOW.get(name, count), count)]
+                    mine = records[: answered(name, count)]
                     how = partial(command, name, folder, scratch)
                     figures, found = turn(broker, mine, folder / f"{name}.log", scratch, how)
                     told.setdefault(name, []).append(figures)
@@ -171,7 +165,7 @@ def measure(options: argparse.Namespace) -> Run | None:
     """Prepare, take turns, compare every score of every turn."""
     folder = options.work / "job"
     count = options.count or COUNT
-    events = prepare(folder, count)
+    records = prepare(folder, count)
     machine = facts("xgboost-cpu", "confluent-kafka")
     names = [name for name in WORDS if not options.only or name in options.only]
     for name in names:
@@ -179,7 +173,7 @@ def measure(options: argparse.Namespace) -> Run | None:
             python(name)
     if options.prepare:
         return None
-    told, apart = turns(names, events, folder, options.rounds, count)
+    told, apart = play(names, records, folder, options.rounds, count)
     case = f"{count:,} transactions"
     figures_of = {
         name: Figure.of(case, OURS if name == "engine" else WORDS[name], each) for name, each in told.items()
@@ -194,7 +188,7 @@ def measure(options: argparse.Namespace) -> Run | None:
         if name != "loop"
     }
     equal = [
-        f"{name}, every score of {WARM + min(SLOW.get(name, count), count):,}: at most {each:.1e} apart"
+        f"{name}, every score of {answered(name, count):,}: at most {each:.1e} apart"
         for name, each in apart.items()
     ]
     text = f"python benchmarks/peers/run.py job --rounds {options.rounds}"

@@ -37,12 +37,18 @@ TOLERANCE = 1e-4
 """The engine's features are float32, and running sums of floats drift a little."""
 
 
-def prepare(folder: Path, count: int) -> None:
-    """Write the events: in order of time, each time once, because peers do not tell ties apart."""
-    folder.mkdir(parents=True, exist_ok=True)
+def events(count: int, *, fraud_rate: float = 0.005) -> pl.DataFrame:
+    """Return a history in order of time, each time once, because peers do not tell ties apart."""
     customers = max(100, round(count / DAYS / 0.76))
-    history = generate(SyntheticConfig(customers=customers, merchants=max(50, customers // 5), days=DAYS))
-    history = history.unique("event_time", keep="first", maintain_order=True).head(count)
+    merchants = max(50, customers // 5)
+    shape = SyntheticConfig(customers=customers, merchants=merchants, days=DAYS, fraud_rate=fraud_rate)
+    return generate(shape).unique("event_time", keep="first", maintain_order=True).head(count)
+
+
+def prepare(folder: Path, count: int) -> None:
+    """Write the events."""
+    folder.mkdir(parents=True, exist_ok=True)
+    history = events(count)
     history.with_columns(
         amount=pl.col("amount_minor") / 100, micros=pl.col("event_time").dt.epoch("us")
     ).write_parquet(folder / "events.parquet")

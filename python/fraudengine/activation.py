@@ -37,5 +37,5 @@ class Activation(TypedDict):
     block_from: float
     bundle_hash: NotRequired[str]
     backend: NotRequired[str]
-    booster_library: NotRequired[Path]
-    forest_library: NotRequired[Path]
+    booster_library: NotRequired[Path | None]
+    forest_library: NotRequired[Path | None]

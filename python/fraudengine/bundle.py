@@ -193,7 +193,8 @@ class Bundle:
 
         """
         policy = self.policy()
-        parts = Activation(
+        libraries = self._libraries() if backend == "compiled" else {}
+        return Activation(
             ensemble=self.file("ensemble.bin").read_bytes(),
             slope=policy["slope"],
             intercept=policy["intercept"],
@@ -201,14 +202,9 @@ class Bundle:
             block_from=policy["block_from"],
             bundle_hash=self.hash,
             backend=backend,
+            booster_library=libraries.get("booster"),
+            forest_library=libraries.get("forest"),
         )
-        if backend == "compiled":
-            libraries = self._libraries()
-            if "booster" in libraries:
-                parts["booster_library"] = libraries["booster"]
-            if "forest" in libraries:
-                parts["forest_library"] = libraries["forest"]
-        return parts
 
     def _libraries(self) -> dict[str, Path]:
         from fraudengine.training.compile_bundle import find_compiled

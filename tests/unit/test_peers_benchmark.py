@@ -20,7 +20,8 @@ PEERS = Path(__file__).resolve().parents[2] / "benchmarks" / "peers"
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the scripts importable as they are when `run.py` is started."""
-    monkeypatch.syspath_prepend(str(PEERS))
+    for folder in (PEERS.parent, PEERS):
+        monkeypatch.syspath_prepend(str(folder))
 
 
 def test_equal_columns_tell_how_far_apart_they_are() -> None:
@@ -186,10 +187,7 @@ def test_every_peer_has_its_versions_pinned() -> None:
         assert len(pins(file.stem)) == len(lines), file.stem
 
 
-def test_the_whole_job_of_a_peer_scores_what_the_engine_scores(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(PEERS.parent))
+def test_the_whole_job_of_a_peer_scores_what_the_engine_scores(tmp_path: Path) -> None:
     import orjson
 
     from fraudengine.bundle import Bundle
@@ -211,8 +209,7 @@ def test_the_whole_job_of_a_peer_scores_what_the_engine_scores(
     assert len(set(ours.tolist())) > 50
 
 
-def test_an_answer_is_read_and_too_few_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(PEERS.parent))
+def test_an_answer_is_read_and_too_few_are_an_error() -> None:
     from fraudengine.wire.log_pb2 import DecisionRecord
     from job_turn import collect
     from turns import PeerError
