@@ -43,8 +43,9 @@ LATENESS = {"engine.lateness_seconds": 604_800}
 
 @contextmanager
 def serving(bench: Bench, settings: config.Settings, more: dict[str, object]) -> Iterator[tuple[str, str]]:
-    """Run a service in front of the stream; yield its address and that of its metrics."""
-    wanted = {**bench.flags(settings, databases=False), "serve.port": 0, "serve.warm_transactions": 0, **more}
+    """Run a service in front of the stream; yield the address of the transport and that of its metrics."""
+    own = {"serve.port": 0, "serve.native_port": 0, "serve.warm_transactions": 0}
+    wanted = {**bench.flags(settings, databases=False), **own, **more}
     out = bench.folder / f"{settings.kafka.group}-serve.out"
     with out.open("w") as answers:
         process = subprocess.Popen(
@@ -55,7 +56,7 @@ def serving(bench: Bench, settings: config.Settings, more: dict[str, object]) ->
             assert process.poll() is None, "the service ended"
             time.sleep(0.02)
         told = json.loads(text[: text.index("\n}") + 2])
-        yield told["address"], told["metrics"]
+        yield told["native" if bench.arguments.native else "address"], told["metrics"]
     finally:
         process.terminate()
         process.wait(60)
@@ -156,6 +157,7 @@ def main() -> None:
         default=30.0,
         help="seconds of load before the first call: the broker compiles itself in its first half minute",
     )
+    parser.add_argument("--native", action="store_true", help="call the native transport")
     parser.add_argument("--customers", type=int, default=10_000)
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "benchmark")
     parser.set_defaults(threads=1, labels="fraud", set=[])
@@ -164,7 +166,8 @@ def main() -> None:
     with started(arguments) as bench:
         result = {"busy": busy, "stalls": stalls}[arguments.job](bench)
     print(json.dumps(result, indent=2))
-    save(f"serve_stream_{arguments.job}", {"machine": before, arguments.job: result})
+    transport = "_native" if arguments.native else ""
+    save(f"serve_stream_{arguments.job}{transport}", {"machine": before, arguments.job: result})
 
 
 if __name__ == "__main__":

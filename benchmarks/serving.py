@@ -1,10 +1,11 @@
-"""The scoring service beside a bare grpcio server, batches, streams, and what a user would see.
+"""The scoring service, by both of its transports, beside a bare grpcio server; batches, streams, many users.
 
     python benchmarks/serving.py [--rounds 3] [--work FOLDER] [--ghz PATH] [--jobs unary,open,batch,users]
 
-The bare server is `grpc.aio` with the same options; it answers every call with the bytes of one decision and
-looks at nothing. Both run as processes of their own on this machine, beside whoever sends. They take turns,
-and medians of the rounds are compared.
+`service` is the port of grpcio, `native` that of the native transport, both of one process. The bare server
+is `grpc.aio` with the same options; it answers every call with the bytes of one decision, looking at nothing.
+Each process runs on this machine, beside whoever sends. They take turns, and medians of the rounds are
+compared.
 
 - `unary`: closed loop, 16 calls at once; by our own `loadtest`, and by ghz where it is: it is in Go and takes
   less of the cores. It reads a descriptor set, because it cannot parse `optional`.
@@ -52,7 +53,8 @@ CALLS = 10_000
 SECONDS = 10
 BATCH = 256
 BATCHES = 2_000
-SERVERS = ("service", "bare")
+SERVERS = ("service", "native", "bare")
+OURS = ("service", "native")
 Row = dict[str, float]
 
 
@@ -81,13 +83,13 @@ async def bare(answer: bytes) -> None:
 
 
 @contextmanager
-def process(*command: str) -> Iterator[str]:
-    """Run a server; yield its address."""
+def process(*command: str) -> Iterator[dict[str, str]]:
+    """Run a server; yield what it says of its addresses."""
     with subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE) as running:
         try:
             assert running.stdout is not None
             text = b"".join(iter(running.stdout.readline, b"}\n")) + b"}"
-            yield str(json.loads(text)["address"])
+            yield json.loads(text)
         finally:
             running.terminate()
             running.wait()
@@ -95,14 +97,14 @@ def process(*command: str) -> Iterator[str]:
 
 @contextmanager
 def servers(bundle: Path) -> Iterator[dict[str, str]]:
-    """Run both servers; yield their addresses by name."""
+    """Run the servers; yield their addresses by name."""
     program = "import sys; from fraudengine.cli import main; main(sys.argv[1:])"
-    told = ["serve", str(bundle), "--json", "--set", "serve.port=0", "--set", "http.port=0"]
-    with process("-c", program, *told) as service:
-        with grpc.insecure_channel(service) as channel:
+    ports = [f"--set={name}=0" for name in ("serve.port", "serve.native_port", "http.port")]
+    with process("-c", program, "serve", str(bundle), "--json", *ports) as service:
+        with grpc.insecure_channel(service["address"]) as channel:
             answer: bytes = channel.unary_unary(SCORE)(next(requests(pool(1, 1), "first", 0)), timeout=10)
         with process(__file__, "--bare", answer.hex()) as echo:
-            yield {"service": service, "bare": echo}
+            yield {"service": service["address"], "native": service["native"], "bare": echo["address"]}
 
 
 def own(address: str, **told: Any) -> Row:  # noqa: ANN401 - fields of Plan
@@ -169,10 +171,10 @@ def contestants(at: dict[str, str], options: argparse.Namespace, work: Path) -> 
     for job, told in loads.items():
         for name in SERVERS:
             runs[f"{job}, {name}"] = partial(own, at[name], **told)
-    service = at["service"]
-    runs["batch, service"] = partial(own, service, calls=BATCHES, concurrency=2, batch=BATCH)
-    runs["stream, 1"] = partial(streamed, service, 1)
-    runs["stream, 4"] = partial(streamed, service, 4)
+    for name in OURS:
+        runs[f"batch, {name}"] = partial(own, at[name], calls=BATCHES, concurrency=2, batch=BATCH)
+        runs[f"stream of one, {name}"] = partial(streamed, at[name], 1)
+        runs[f"stream of four, {name}"] = partial(streamed, at[name], 4)
     if options.ghz is not None:
         protoset = work / "scoring.protoset"
         file = "fraudengine/v1/scoring.proto"
@@ -203,9 +205,9 @@ def measure(work: Path, options: argparse.Namespace) -> dict[str, Any]:
     for name, row in middle.items():
         job, _, who = name.partition(", ")
         beside = middle.get(f"{job}, bare")
-        if who == "service" and beside is not None:
-            ratios[job] = {key: round(row[key] / beside[key], 3) for key in row if beside[key]}
-    return {"rounds": options.rounds, "medians": middle, "service to bare": ratios, "all": found}
+        if who in OURS and beside is not None:
+            ratios[name] = {key: round(row[key] / beside[key], 3) for key in row if beside[key]}
+    return {"rounds": options.rounds, "medians": middle, "to bare": ratios, "all": found}
 
 
 def main() -> None:
@@ -225,7 +227,7 @@ def main() -> None:
         before = facts("grpcio", "protobuf")
         result = {**before, **measure(work, options)}
     save("serving", result)
-    print(json.dumps({key: result[key] for key in ("medians", "service to bare")}, indent=2))
+    print(json.dumps({key: result[key] for key in ("medians", "to bare")}, indent=2))
 
 
 if __name__ == "__main__":

@@ -48,3 +48,10 @@ def services_folder() -> Iterator[Path]:
             yield path
         finally:
             services.down(path)
+
+
+@pytest.fixture(params=["grpcio", "native"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """Return the transport by which a test calls the scoring service; each such test runs by both."""
+    name: str = request.param
+    return name

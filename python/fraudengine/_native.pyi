@@ -14,8 +14,10 @@ import polars as pl
 from fraudengine.activation import Activation
 
 __all__ = [
+    "Callers",
     "Engine",
     "Ensemble",
+    "GrpcServer",
     "Keyed",
     "Load",
     "Predictor",
@@ -29,6 +31,7 @@ __all__ = [
     "catalogue_hash",
     "init_logging",
     "is_card_number",
+    "send_load",
 ]
 
 __version__: str
@@ -44,6 +47,36 @@ def init_logging(level: str, json: bool) -> None:
 
 def is_card_number(text: str) -> bool:
     """Return whether a text is 13 to 19 digits (spaces, hyphens aside), like a card's, that pass Luhn."""
+
+def send_load(
+    address: str,
+    *,
+    tls: tuple[bytes | None, tuple[bytes, bytes] | None, str | None] | None,
+    authorization: str | None,
+    timeout_seconds: float,
+    calls: int,
+    concurrency: int,
+    rate: float | None,
+    batch: int,
+    threads: int,
+    warmup_calls: int,
+    pool: list[bytes],
+    prefix: str,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], dict[str, int], dict[str, int], float, float]:
+    """Send calls to a scoring service, as `Plan` says; `pool` has transactions without id and time.
+
+    Returns latencies and delays in nanoseconds, calls by status, transactions by outcome, seconds, and the
+    largest share of a processor that a sending thread took. Raises `ConfigError` where something given cannot
+    be used, `ServiceError` where nobody answers.
+    """
+
+@final
+class Callers:
+    """Who may call: SHA-256 of each client's token, its calls in a second over all transports."""
+
+    def __new__(cls, clients: list[tuple[bytes, float]]) -> Callers: ...
+    def admit(self, authorization: str) -> float | None:
+        """Take a call from the bucket of who has the token; 0, or seconds to wait; `None`: nobody has."""
 
 @final
 class Engine:
@@ -163,6 +196,23 @@ class Ensemble:
         """
 
 _Accepted = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32], list[bytes]]
+
+@final
+class GrpcServer:
+    """The native transport of the scoring service; made by `open_server` of who decides."""
+
+    @property
+    def address(self) -> str:
+        """Where it listens, `HOST:PORT`."""
+
+    def say_ready(self, ready: bool) -> None:
+        """Tell health whether calls are answered; until the first time it says that they are not."""
+
+    def stop(self, seconds: float) -> None:
+        """Take no more calls, let those under way end for so long, then cancel them."""
+
+    def figures(self) -> dict[str, Any]:
+        """Return what it counts; `calls` has, by method, the observations up to each bound, and their sum."""
 
 @final
 class Keyed:
@@ -337,6 +387,9 @@ class Scoring:
     def score_batch(self, request: bytes, rows_max: int) -> bytes | tuple[str, str, str]:
         """Decide a `ScoreBatchRequest`: a `ScoreBatchResponse`, or why the whole of it is refused."""
 
+    def open_server(self, settings: str, callers: Callers | None = None) -> GrpcServer:
+        """Answer calls by the native transport too; `settings` are `Settings.grpc_json`."""
+
 @final
 class Sinks:
     """The writers to PostgreSQL and Redis, behind decisions that somebody else takes."""
@@ -409,6 +462,9 @@ class StreamScoring:
 
     def status(self) -> dict[str, Any]:
         """Return what it is doing, with counters."""
+
+    def open_server(self, settings: str, callers: Callers | None = None) -> GrpcServer:
+        """Answer calls by the native transport too; `settings` are `Settings.grpc_json`."""
 
     def close(self, seconds: float) -> int:
         """Wait so long until the broker has everything, and end; return how many records it does not have."""

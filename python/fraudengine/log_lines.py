@@ -16,12 +16,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fraudengine.settings import LogSettings
 
-__all__ = ["LINES_WAITING_MAX", "STANDARD_ERROR", "LineLogger"]
+__all__ = ["LINES_WAITING_MAX", "STANDARD_ERROR", "LineLogger", "wants_json"]
 
 STANDARD_ERROR = 2
 LINES_WAITING_MAX = 1_000
 """Most lines that wait to be written."""
 _LEVELS = ("debug", "info", "warn", "error")
+
+
+def wants_json(log: LogSettings, descriptor: int = STANDARD_ERROR) -> bool:
+    """Return whether lines to a file are JSON: as `[log]` says, or because it is no terminal."""
+    return log.format == "json" or (log.format == "auto" and not os.isatty(descriptor))
 
 
 class LineLogger:
@@ -42,7 +47,7 @@ class LineLogger:
         self._target = target
         self._descriptor = descriptor
         self._level = _LEVELS.index(log.level)
-        self._json = log.format == "json" or (log.format == "auto" and not os.isatty(descriptor))
+        self._json = wants_json(log, descriptor)
         self._lines: queue.Queue[bytes | None] = queue.Queue(LINES_WAITING_MAX)
         self._dropped = 0
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)

@@ -154,6 +154,8 @@ class ServeSettings(_Section):
     mode: Literal["own", "stream"]
     host: Annotated[str, Field(min_length=1)]
     port: Port
+    native_port: Annotated[int, Field(ge=-1, le=65_535)]
+    native_threads: Annotated[int, Field(ge=1, le=64)]
     inference: bool
     calls_max: Annotated[int, Field(ge=1, le=100_000)]
     rows_max: Annotated[int, Field(ge=1, le=10_000_000)]

@@ -45,8 +45,8 @@ def loaded(capsys: Captured, *arguments: str | Path) -> dict[str, Any]:
     return told
 
 
-def test_a_closed_loop_by_two_processes(server: ScoringServer, capsys: Captured) -> None:
-    arguments = ["--address", server.address, "--requests", "301", "--concurrency", "9", "--processes", "2"]
+def test_a_closed_loop_by_two_threads(server: ScoringServer, capsys: Captured) -> None:
+    arguments = ["--address", server.address, "--requests", "301", "--concurrency", "9", "--threads", "2"]
     told = loaded(capsys, *arguments)
     assert told["statuses"] == {"OK": 301}
     assert sum(told["decided"].values()) == 301

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 import trustme
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from scoring_server import PATH, TIMEOUT_SECONDS, call, details, held_open, running
+from scoring_server import PATH, TIMEOUT_SECONDS, at, call, details, held_open, running
 from small_bundle import scoring_bundle
 from small_history import small_history
 from wire_messages import transaction_bytes
@@ -50,8 +51,8 @@ def server(bundle: Path) -> Iterator[ScoringServer]:
 
 
 @pytest.fixture
-def channel(server: ScoringServer) -> Iterator[grpc.Channel]:
-    with grpc.insecure_channel(server.address) as made:
+def channel(server: ScoringServer, transport: str) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(at(server, transport)) as made:
         yield made
 
 
@@ -73,11 +74,11 @@ def refused(channel: grpc.Channel, method: str, request: bytes, token: str | Non
     return caught.value
 
 
-def test_the_service_decides_as_the_engine_does(bundle: Path) -> None:
+def test_the_service_decides_as_the_engine_does(bundle: Path, transport: str) -> None:
     history = small_history(labels=False).head(3_000)
     expected = Bundle.load(bundle).engine().process(history)
     messages = [Transaction.FromString(each) for _, each in transaction_bytes(history)]
-    with running(bundle) as server, grpc.insecure_channel(server.address) as channel:
+    with running(bundle) as server, grpc.insecure_channel(at(server, transport)) as channel:
         one_by_one = [score(channel, each) for each in messages[:500]]
         batch = ScoreBatchRequest(transactions=messages[500:]).SerializeToString()
         rest = ScoreBatchResponse.FromString(call(channel, "ScoreBatch", batch)).results
@@ -89,9 +90,9 @@ def test_the_service_decides_as_the_engine_does(bundle: Path) -> None:
     assert {each.model for each in decisions} == {int(Bundle.load(bundle).hash[:16], 16)}
 
 
-def test_an_id_that_comes_again_gets_its_first_answer(channel: grpc.Channel) -> None:
-    first = score(channel, transaction("again"))
-    again = score(channel, transaction("again", amount_minor=99))
+def test_an_id_that_comes_again_gets_its_first_answer(channel: grpc.Channel, transport: str) -> None:
+    first = score(channel, transaction(f"again-{transport}"))
+    again = score(channel, transaction(f"again-{transport}", amount_minor=99))
     assert (first.repeated_id, again.repeated_id) == (False, True)
     again.ClearField("repeated_id")
     assert again == first
@@ -127,11 +128,11 @@ def test_a_stream_is_answered_in_its_order(channel: grpc.Channel) -> None:
     ]
 
 
-def test_a_long_stream_is_decided_as_the_engine_does(bundle: Path) -> None:
+def test_a_long_stream_is_decided_as_the_engine_does(bundle: Path, transport: str) -> None:
     history = small_history(labels=False).head(1_500)
     expected = Bundle.load(bundle).engine().process(history)
     messages = [Transaction.FromString(each) for _, each in transaction_bytes(history)]
-    with running(bundle) as server, grpc.insecure_channel(server.address) as channel:
+    with running(bundle) as server, grpc.insecure_channel(at(server, transport)) as channel:
         requests = (ScoreStreamRequest(transaction=each).SerializeToString() for each in messages)
         answers = channel.stream_stream(PATH + "ScoreStream")(requests, timeout=TIMEOUT_SECONDS)
         decisions = [ScoreStreamResponse.FromString(each).result.decision for each in answers]
@@ -139,8 +140,11 @@ def test_a_long_stream_is_decided_as_the_engine_does(bundle: Path) -> None:
     assert [each.score for each in decisions] == expected.score.tolist()
 
 
-def test_a_stream_whose_caller_goes_frees_its_place(bundle: Path) -> None:
-    with running(bundle, {"serve.calls_max": 1}) as server, grpc.insecure_channel(server.address) as channel:
+def test_a_stream_whose_caller_goes_frees_its_place(bundle: Path, transport: str) -> None:
+    with (
+        running(bundle, {"serve.calls_max": 1}) as server,
+        grpc.insecure_channel(at(server, transport)) as channel,
+    ):
         first = ScoreStreamRequest(transaction=transaction("goes")).SerializeToString()
         with held_open(first) as requests:
             answers = channel.stream_stream(PATH + "ScoreStream")(requests, timeout=TIMEOUT_SECONDS)
@@ -162,22 +166,25 @@ def _answers(channel: grpc.Channel) -> bool:
     return True
 
 
-def test_health_and_reflection_and_metrics(server: ScoringServer, channel: grpc.Channel) -> None:
+def test_health_and_metrics(server: ScoringServer, channel: grpc.Channel, transport: str) -> None:
     health = health_pb2_grpc.HealthStub(channel)
     asked = health_pb2.HealthCheckRequest(service="fraudengine.v1.ScoringService")
     assert health.Check(asked, timeout=TIMEOUT_SECONDS).status == health_pb2.HealthCheckResponse.SERVING
     score(channel, transaction("counted"))
+    name = "fraudengine_grpc_native_call" if transport == "native" else "fraudengine_grpc_call"
     with urllib.request.urlopen(server.metrics_address, timeout=TIMEOUT_SECONDS) as page:
-        assert b'fraudengine_grpc_call_seconds_count{method="Score"}' in page.read()
+        found = re.search(rf'(?m)^{name}_seconds_count\{{method="Score"\}} (\S+)$', page.read().decode())
+    assert found is not None
+    assert float(found[1]) > 0
 
 
-def test_tokens_and_rates(bundle: Path, tmp_path: Path) -> None:
+def test_tokens_and_rates(bundle: Path, tmp_path: Path, transport: str) -> None:
     file = tmp_path / "tokens.toml"
     digest = hashlib.sha256(b"open sesame").hexdigest()
     file.write_text(f'[shop]\nsha256 = "{digest}"\ncalls_per_second = 0.01\n')
     request = ScoreRequest(transaction=transaction("t")).SerializeToString()
     settings = {"serve.tokens": str(file)}
-    with running(bundle, settings) as server, grpc.insecure_channel(server.address) as channel:
+    with running(bundle, settings) as server, grpc.insecure_channel(at(server, transport)) as channel:
         for token in (None, "open"):
             assert refused(channel, "Score", request, token).code() is grpc.StatusCode.UNAUTHENTICATED
         assert score(channel, transaction("u"), "open sesame").transaction_id == "u"
@@ -186,7 +193,7 @@ def test_tokens_and_rates(bundle: Path, tmp_path: Path) -> None:
         assert 0 < RetryInfo.FromString(details(error)["RetryInfo"]).retry_delay.seconds <= 100
 
 
-def test_tls_with_client_certificates(bundle: Path, tmp_path: Path) -> None:
+def test_tls_with_client_certificates(bundle: Path, tmp_path: Path, transport: str) -> None:
     authority = trustme.CA()
     issued = authority.issue_cert("localhost", "127.0.0.1")
     files = {name: tmp_path / f"{name}.pem" for name in ("certificate", "key", "client_ca")}
@@ -197,10 +204,13 @@ def test_tls_with_client_certificates(bundle: Path, tmp_path: Path) -> None:
     root, chain = files["client_ca"].read_bytes(), files["certificate"].read_bytes()
     with running(bundle, settings) as server:
         known = grpc.ssl_channel_credentials(root, files["key"].read_bytes(), chain)
-        with grpc.secure_channel(server.address, known) as channel:
+        with grpc.secure_channel(at(server, transport), known) as channel:
             assert score(channel, transaction("tls")).transaction_id == "tls"
-        for stranger in (grpc.secure_channel(server.address, grpc.ssl_channel_credentials(root)), None):
-            with stranger or grpc.insecure_channel(server.address) as channel:
+        for stranger in (
+            grpc.secure_channel(at(server, transport), grpc.ssl_channel_credentials(root)),
+            None,
+        ):
+            with stranger or grpc.insecure_channel(at(server, transport)) as channel:
                 error = refused(channel, "Score", b"")
                 assert error.code() is grpc.StatusCode.UNAVAILABLE
 
@@ -213,8 +223,11 @@ def test_plain_text_stays_on_loopback(bundle: Path) -> None:
         pass
 
 
-def test_too_many_calls_are_turned_away_at_once(bundle: Path) -> None:
-    with running(bundle, {"serve.calls_max": 1}) as server, grpc.insecure_channel(server.address) as channel:
+def test_too_many_calls_are_turned_away_at_once(bundle: Path, transport: str) -> None:
+    with (
+        running(bundle, {"serve.calls_max": 1}) as server,
+        grpc.insecure_channel(at(server, transport)) as channel,
+    ):
         waiting = channel.stream_stream(PATH + "ScoreStream")
         first = ScoreStreamRequest(transaction=transaction("holds")).SerializeToString()
         with held_open(first) as requests:
@@ -225,6 +238,24 @@ def test_too_many_calls_are_turned_away_at_once(bundle: Path) -> None:
             assert ErrorInfo.FromString(details(error)["ErrorInfo"]).reason == "OVERLOADED"
             assert RetryInfo.FromString(details(error)["RetryInfo"]).retry_delay.nanos > 0
         assert list(answers) == []
+
+
+def test_both_transports_have_one_state_and_one_rate(bundle: Path, tmp_path: Path) -> None:
+    file = tmp_path / "tokens.toml"
+    digest = hashlib.sha256(b"open sesame").hexdigest()
+    file.write_text(f'[shop]\nsha256 = "{digest}"\ncalls_per_second = 2\n')
+    with (
+        running(bundle, {"serve.tokens": str(file)}) as server,
+        grpc.insecure_channel(at(server, "grpcio")) as channel,
+        grpc.insecure_channel(at(server, "native")) as native,
+    ):
+        first = score(channel, transaction("shared"), "open sesame")
+        again = score(native, transaction("shared", amount_minor=99), "open sesame")
+        error = refused(native, "Score", b"", "open sesame")
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert again.repeated_id
+    again.ClearField("repeated_id")
+    assert again == first
 
 
 def test_the_service_keeps_to_the_bound_on_memory(bundle: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 import trustme
 from google.protobuf.descriptor import FieldDescriptor
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
-from scoring_server import PATH, TIMEOUT_SECONDS, call, details, held_open, running, stalled
+from scoring_server import PATH, TIMEOUT_SECONDS, at, call, details, held_open, running, stalled
 from small_bundle import scoring_bundle
 
 from fraudengine import _native
@@ -145,8 +145,8 @@ def server(bundle: Path) -> Iterator[ScoringServer]:
 
 
 @pytest.fixture
-def channel(server: ScoringServer) -> Iterator[grpc.Channel]:
-    with grpc.insecure_channel(server.address) as made:
+def channel(server: ScoringServer, transport: str) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(at(server, transport)) as made:
         yield made
         # Whatever it was sent, it goes on.
         name = f"after-{time.monotonic_ns()}"
@@ -213,12 +213,19 @@ def test_a_card_number_inside_a_text_is_not_shown(channel: grpc.Channel) -> None
 def test_a_request_beyond_the_limit_of_a_message(channel: grpc.Channel) -> None:
     error = refused(channel, "ScoreBatch", bytes(4_194_305))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert "larger than max" in str(error.details())
+    assert "4194305" in str(error.details())
+
+
+@pytest.fixture
+def grpcio_channel(server: ScoringServer) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(server.address) as made:
+        yield made
 
 
 def test_a_call_whose_deadline_has_passed_is_not_decided(
-    server: ScoringServer, channel: grpc.Channel
+    server: ScoringServer, grpcio_channel: grpc.Channel
 ) -> None:
+    channel = grpcio_channel
     asked = {"Score": of(transaction_id="late", customer_id="late")}
     batch = ScoreBatchRequest(transactions=[good(transaction_id="late-batch", customer_id="late-batch")])
     asked["ScoreBatch"] = batch.SerializeToString()
@@ -282,9 +289,9 @@ def test_unknown_methods_and_services(channel: grpc.Channel) -> None:
     "said", [b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", bytes(64), b"\x16\x03\x01\x00\xa5" + bytes(200)]
 )
 def test_what_does_not_speak_http_2_is_hung_up_on(
-    said: bytes, server: ScoringServer, channel: grpc.Channel
+    said: bytes, server: ScoringServer, channel: grpc.Channel, transport: str
 ) -> None:
-    host, port = server.address.rsplit(":", 1)
+    host, port = at(server, transport).rsplit(":", 1)
     with socket.create_connection((host, int(port)), timeout=TIMEOUT_SECONDS) as door:
         door.sendall(said)
         answer = b"".join(iter(lambda: _received(door), b""))
@@ -298,7 +305,9 @@ def _received(door: socket.socket) -> bytes:
         return b""
 
 
-def test_tls_to_a_plain_port_and_plain_text_to_a_tls_port(bundle: Path, tmp_path: Path) -> None:
+def test_tls_to_a_plain_port_and_plain_text_to_a_tls_port(
+    bundle: Path, tmp_path: Path, transport: str
+) -> None:
     authority = trustme.CA()
     issued = authority.issue_cert("localhost", "127.0.0.1")
     chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
@@ -307,18 +316,23 @@ def test_tls_to_a_plain_port_and_plain_text_to_a_tls_port(bundle: Path, tmp_path
     trusted = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
     secure = {"serve.tls_certificate": str(chain), "serve.tls_key": str(key)}
     with running(bundle) as plain, running(bundle, secure) as tls:
-        wrong = (grpc.secure_channel(plain.address, trusted), grpc.insecure_channel(tls.address))
+        wrong = (
+            grpc.secure_channel(at(plain, transport), trusted),
+            grpc.insecure_channel(at(tls, transport)),
+        )
         for made in wrong:
             with made as channel:
                 assert refused(channel, "Score", of()).code() is grpc.StatusCode.UNAVAILABLE
-        right = (grpc.insecure_channel(plain.address), grpc.secure_channel(tls.address, trusted))
+        right = (
+            grpc.insecure_channel(at(plain, transport)),
+            grpc.secure_channel(at(tls, transport), trusted),
+        )
         for made in right:
             with made as channel:
                 assert ScoreResponse.FromString(call(channel, "Score", of())).decision.transaction_id == "t"
 
 
-def test_a_client_that_pings_all_the_time_is_hung_up_on(server: ScoringServer, channel: grpc.Channel) -> None:
-    del channel
+def test_a_client_that_pings_all_the_time_is_hung_up_on(server: ScoringServer) -> None:
     often = [
         ("grpc.keepalive_time_ms", 20),
         ("grpc.keepalive_permit_without_calls", 1),

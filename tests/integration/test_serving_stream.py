@@ -12,7 +12,7 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from scoring_server import PATH, call, details, running
+from scoring_server import PATH, at, call, details, running
 from service_stack import Fresh
 from small_bundle import small_bundle
 from small_history import small_history
@@ -112,7 +112,9 @@ def assert_equal(decision: Decision, record: Any) -> None:
 
 
 @pytest.mark.usefixtures("stream")
-def test_the_answer_is_the_decision_that_the_stream_published(bundle: Path, topics: Topics) -> None:
+def test_the_answer_is_the_decision_that_the_stream_published(
+    bundle: Path, topics: Topics, transport: str
+) -> None:
     now = int(time.time() * 1e6)
     asked = [
         transaction(
@@ -127,7 +129,7 @@ def test_the_answer_is_the_decision_that_the_stream_published(bundle: Path, topi
     ]
     with (
         running(bundle, served(topics, **PATIENT)) as server,
-        grpc.insecure_channel(server.address) as channel,
+        grpc.insecure_channel(at(server, transport)) as channel,
     ):
         await_serving(channel)
         one_by_one = [score(channel, each) for each in asked[:60]]
@@ -152,11 +154,13 @@ def test_the_answer_is_the_decision_that_the_stream_published(bundle: Path, topi
 
 
 @pytest.mark.usefixtures("stream")
-def test_who_asks_at_once_or_again_gets_the_one_decision(bundle: Path, topics: Topics) -> None:
+def test_who_asks_at_once_or_again_gets_the_one_decision(
+    bundle: Path, topics: Topics, transport: str
+) -> None:
     asked = transaction("same")
     with (
         running(bundle, served(topics, **PATIENT)) as server,
-        grpc.insecure_channel(server.address) as channel,
+        grpc.insecure_channel(at(server, transport)) as channel,
     ):
         await_serving(channel)
         with ThreadPoolExecutor(16) as pool:
@@ -165,7 +169,7 @@ def test_who_asks_at_once_or_again_gets_the_one_decision(bundle: Path, topics: T
     # Another service does not know the id: the stream answers that it was decided before.
     with (
         running(bundle, served(topics, **PATIENT)) as server,
-        grpc.insecure_channel(server.address) as channel,
+        grpc.insecure_channel(at(server, transport)) as channel,
     ):
         await_serving(channel)
         elsewhere = score(channel, asked)
@@ -178,8 +182,8 @@ def test_who_asks_at_once_or_again_gets_the_one_decision(bundle: Path, topics: T
     assert (elsewhere.score, elsewhere.action) == (records[0].score, records[0].action)
 
 
-def test_what_is_refused_goes_nowhere(bundle: Path, topics: Topics) -> None:
-    with running(bundle, served(topics)) as server, grpc.insecure_channel(server.address) as channel:
+def test_what_is_refused_goes_nowhere(bundle: Path, topics: Topics, transport: str) -> None:
+    with running(bundle, served(topics)) as server, grpc.insecure_channel(at(server, transport)) as channel:
         request = ScoreRequest(transaction=transaction("x", amount_minor=-1)).SerializeToString()
         with pytest.raises(grpc.RpcError) as caught:
             call(channel, "Score", request)
@@ -190,9 +194,9 @@ def test_what_is_refused_goes_nowhere(bundle: Path, topics: Topics) -> None:
 
 
 def test_a_stalled_stream_is_not_waited_for_and_decides_afterwards(
-    bundle: Path, topics: Topics, stream: StreamUnderTest
+    bundle: Path, topics: Topics, stream: StreamUnderTest, transport: str
 ) -> None:
-    with running(bundle, served(topics)) as server, grpc.insecure_channel(server.address) as channel:
+    with running(bundle, served(topics)) as server, grpc.insecure_channel(at(server, transport)) as channel:
         await_serving(channel)
         for number in range(20):
             score(channel, transaction(f"before-{number}", customer_id="c"))
@@ -231,10 +235,12 @@ def answers_of(decision: Decision) -> Transaction:
     return transaction(decision.transaction_id, customer_id="c", event_time_micros=decision.event_time_micros)
 
 
-def test_a_near_deadline_is_met(bundle: Path, topics: Topics, stream: StreamUnderTest) -> None:
+def test_a_near_deadline_is_met(
+    bundle: Path, topics: Topics, stream: StreamUnderTest, transport: str
+) -> None:
     with (
         running(bundle, served(topics, **PATIENT)) as server,
-        grpc.insecure_channel(server.address) as channel,
+        grpc.insecure_channel(at(server, transport)) as channel,
     ):
         await_serving(channel)
         stream.pause()
@@ -246,7 +252,7 @@ def test_a_near_deadline_is_met(bundle: Path, topics: Topics, stream: StreamUnde
         stream.resume()
 
 
-def test_without_state_or_model_the_amount_decides(topics: Topics, bundle: Path) -> None:
+def test_without_state_or_model_the_amount_decides(topics: Topics, bundle: Path, transport: str) -> None:
     rule = {"serve__no_answer_approve_below": 500, "serve__no_answer_block_from": 90_000}
     # Nobody listens there: no state can be read.
     nowhere = {**served(topics, **rule), "kafka.brokers": "127.0.0.1:1", "serve.drain_seconds": 0.5}
@@ -255,7 +261,7 @@ def test_without_state_or_model_the_amount_decides(topics: Topics, bundle: Path)
         (bundle, nowhere, DEGRADED_REASON_COLD_STATE),
         (None, served(topics, **rule), DEGRADED_REASON_MODEL_MISSING),
     ):
-        with running(model, settings) as server, grpc.insecure_channel(server.address) as channel:
+        with running(model, settings) as server, grpc.insecure_channel(at(server, transport)) as channel:
             if model is None:
                 await_serving(channel)
             else:

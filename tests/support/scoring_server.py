@@ -18,7 +18,7 @@ from fraudengine.bundle import Bundle
 from fraudengine.config import load
 from fraudengine.serving import ScoringServer
 
-__all__ = ["call", "details", "held_open", "running", "stalled"]
+__all__ = ["at", "call", "details", "held_open", "running", "stalled"]
 
 PATH = "/fraudengine.v1.ScoringService/"
 TIMEOUT_SECONDS = 20.0
@@ -28,13 +28,13 @@ _LOOPS: WeakKeyDictionary[ScoringServer, asyncio.AbstractEventLoop] = WeakKeyDic
 
 @contextmanager
 def running(bundle: Path | None, settings: Mapping[str, object] | None = None) -> Iterator[ScoringServer]:
-    """Yield a server that answers, by a state that counts as warm; it has drained at the end."""
+    """Yield a server that answers by both transports, from a warm state; it has drained at the end."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="scoring server")
     thread.start()
 
     async def begin() -> ScoringServer:
-        own = {"serve.port": 0, "serve.warm_transactions": 0, "http.port": 0}
+        own = {"serve.port": 0, "serve.native_port": 0, "serve.warm_transactions": 0, "http.port": 0}
         told = load(flags={**own, **(settings or {})})
         server = ScoringServer(told, None if bundle is None else Bundle.load(bundle))
         await server.start()
@@ -51,6 +51,13 @@ def running(bundle: Path | None, settings: Mapping[str, object] | None = None) -
         loop.call_soon_threadsafe(loop.stop)
         thread.join(TIMEOUT_SECONDS)
         loop.close()
+
+
+def at(server: ScoringServer, transport: str) -> str:
+    """Return the address of one of its transports."""
+    address = server.native_address if transport == "native" else server.address
+    assert address is not None
+    return address
 
 
 @contextmanager

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from array import array
-from collections import Counter
 from typing import Any
 from xml.etree import ElementTree
 
@@ -17,8 +15,7 @@ from fraudengine.errors import ConfigError
 from fraudengine.loadtest import Plan, Summary
 from fraudengine.loadtest.plot import percentile_plot
 from fraudengine.loadtest.requests import pool, requests
-from fraudengine.loadtest.sender import Sent
-from fraudengine.loadtest.summary import percentiles_ms
+from fraudengine.loadtest.summary import Sent, percentiles_ms
 from fraudengine.wire.scoring_pb2 import ScoreBatchRequest, ScoreRequest
 
 SERVICE = Connection(address="127.0.0.1:1")
@@ -26,15 +23,14 @@ SERVICE = Connection(address="127.0.0.1:1")
 
 def summary(latencies_ms: list[float], **plan: Any) -> Summary:
     sent = Sent(
-        latencies_ns=array("q", [int(each * 1e6) for each in latencies_ms]),
-        delays_ns=array("q", [1_000_000] * len(latencies_ms)),
-        statuses=Counter(OK=len(latencies_ms)),
-        outcomes=Counter(approve=3, block=1, degraded=1, refused=2),
-        ended_ns=2_000_000_000,
-        busy_seconds=0.5,
+        latencies_ns=(np.array(latencies_ms) * 1e6).astype(np.int64),
+        delays_ns=np.full(len(latencies_ms), 1_000_000, np.int64),
+        statuses={"OK": len(latencies_ms)},
+        outcomes={"approve": 3, "block": 1, "degraded": 1, "refused": 2},
+        seconds=2.0,
+        busy=0.25,
     )
-    calls = max(1, len(latencies_ms))
-    return Summary.of(Plan(connection=SERVICE, calls=calls, **plan), 0, [sent, Sent()])
+    return Summary.of(Plan(connection=SERVICE, calls=max(1, len(latencies_ms)), **plan), sent)
 
 
 def test_requests_are_whole_transactions_with_new_ids_and_the_time_of_now() -> None:
@@ -98,7 +94,7 @@ def test_the_plot_is_a_document_whose_curve_rises_to_the_slowest_call() -> None:
     [
         ({"calls": 0}, "calls is 0, must be 1 to 50,000,000"),
         ({"concurrency": 10_001}, "concurrency is 10001"),
-        ({"processes": 0}, "processes is 0, must be 1 to 64"),
+        ({"threads": 0}, "threads is 0, must be 1 to 64"),
         ({"rate": 0.0}, r"rate is 0\.0, must be above 0"),
         ({"batch": 4_097}, "batch is 4097, must be 1 to 4096"),
     ],

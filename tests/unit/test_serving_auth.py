@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fraudengine.errors import ConfigError
-from fraudengine.serving.auth import Client, Clients
+from fraudengine.serving.auth import Clients
 
 
 def test_a_token_is_its_client(tmp_path: Path) -> None:
@@ -16,18 +16,21 @@ def test_a_token_is_its_client(tmp_path: Path) -> None:
     digests = {name: hashlib.sha256(f"token of {name}".encode()).hexdigest() for name in ("shop", "bank")}
     file.write_text("".join(f'[{n}]\nsha256 = "{d}"\ncalls_per_second = 5\n' for n, d in digests.items()))
     clients = Clients(file)
-    found = [
-        clients.of([("authorization", told)])
-        for told in ("Bearer token of bank", "Bearer nobody's", "token of bank", "Bearer ", b"Bearer x")
-    ]
-    assert [client.name if client else None for client in found] == ["bank", None, None, None, None]
-    assert clients.of([]) is None
+    told = ("Bearer token of bank", "Bearer nobody's", "token of bank", "Bearer ", b"Bearer token of bank")
+    waits = [clients.wait_seconds([("authorization", each)]) for each in told]
+    assert waits == [0.0, None, None, None, None]
+    assert clients.wait_seconds([]) is None
 
 
-def test_the_bucket_holds_one_second() -> None:
-    client = Client("shop", 3.0)
-    assert [client.wait_seconds() for _ in range(3)] == [0.0, 0.0, 0.0]
-    assert 0 < client.wait_seconds() <= 1 / 3
+def test_the_bucket_holds_one_second(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.toml"
+    digest = hashlib.sha256(b"token").hexdigest()
+    file.write_text(f'[shop]\nsha256 = "{digest}"\ncalls_per_second = 3\n')
+    clients = Clients(file)
+    waits = [clients.wait_seconds([("authorization", "Bearer token")]) for _ in range(4)]
+    assert waits[:3] == [0.0, 0.0, 0.0]
+    assert waits[3] is not None
+    assert 0 < waits[3] <= 1 / 3
 
 
 @pytest.mark.parametrize(

@@ -1,26 +1,26 @@
 //! `_native.StreamScoring`: requests of the scoring service that the stream decides.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use fraudengine_core::units::EntityKey;
-use fraudengine_runtime::follow::{Gateway, ServeSettings, Target, Told as Outcome};
-use fraudengine_runtime::scoring::{Refusal, degraded};
+use fraudengine_runtime::follow::{Gateway, ServeSettings, Target, Through, Told as Outcome};
+use fraudengine_runtime::scoring::{Refusal, degraded, encode_response};
 use fraudengine_runtime::scoring_request::{transaction_of, transactions_of};
 use fraudengine_runtime::settings::Settings;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyBytesMethods, PyDict};
 
 use crate::error::{Kind, to_py_err};
+use crate::grpc_server::{PyCallers, PyGrpcServer};
 use crate::model::Activation;
-use crate::scoring::{Told, told, wrapped};
+use crate::scoring::{Told, told};
 
 /// See `_native.pyi`.
 #[pyclass(name = "StreamScoring", module = "fraudengine._native", frozen)]
-pub struct PyStreamScoring {
-    gateway: Gateway,
-}
+pub struct PyStreamScoring(Arc<Through>);
 
 #[derive(IntoPyObject)]
 enum Asked<'py> {
@@ -42,7 +42,7 @@ impl PyStreamScoring {
         let settings = Settings::parse(settings).map_err(|error| config(error.to_string()))?;
         let serve = ServeSettings::parse(serve).map_err(|error| config(error.to_string()))?;
         let gateway = py.detach(|| Gateway::start(settings, &serve));
-        Ok(Self { gateway: gateway.map_err(|error| config(error.to_string()))? })
+        Ok(Self(Arc::new(Through::new(gateway.map_err(|error| config(error.to_string()))?))))
     }
 
     /// Looks with this ensemble from now on; returns the name of the backend.
@@ -51,7 +51,7 @@ impl PyStreamScoring {
         py.detach(|| {
             let active = model.named()?;
             let name = active.model.scorer.name();
-            self.gateway.activate(active);
+            self.0.gateway().activate(active);
             Ok(name)
         })
     }
@@ -64,7 +64,7 @@ impl PyStreamScoring {
             requests.iter().map(|(request, seconds)| (request.as_bytes(), *seconds)).collect();
         let asked = py.detach(|| self.ask_all(&bytes));
         let to_python = |(ticket, outcome)| match outcome {
-            Outcome::Answered(decision) => Asked::Decided(PyBytes::new(py, &wrapped(&decision))),
+            Outcome::Answered(decision) => Asked::Decided(PyBytes::new(py, &encode_response(&decision))),
             Outcome::Refused(refusal) => Asked::Refused(told(refusal)),
             Outcome::Later => Asked::Ticket(ticket),
         };
@@ -73,7 +73,7 @@ impl PyStreamScoring {
 
     /// A ticket that nobody else has.
     fn ticket(&self) -> u64 {
-        self.gateway.ticket()
+        self.0.gateway().ticket()
     }
 
     /// Takes a `ScoreBatchRequest` in: its `ScoreBatchResponse` comes with the ticket, unless it is refused.
@@ -87,7 +87,7 @@ impl PyStreamScoring {
     ) -> Option<Told> {
         let asked = py.detach(|| {
             let messages = transactions_of(request, rows_max)?;
-            self.gateway.ask_batch(ticket, &messages, left(seconds));
+            self.0.gateway().ask_batch(ticket, &messages, left(seconds));
             Ok(())
         });
         asked.err().map(told)
@@ -96,27 +96,27 @@ impl PyStreamScoring {
     /// Waits for responses, each with its ticket.
     fn take<'py>(&self, py: Python<'py>, seconds: f64) -> Vec<(u64, Bound<'py, PyBytes>)> {
         let wait = Duration::from_secs_f64(seconds.clamp(0.0, 60.0));
-        let answers = py.detach(|| self.gateway.take(wait));
+        let answers = py.detach(|| self.0.take(wait));
         answers.into_iter().map(|(ticket, answer)| (ticket, PyBytes::new(py, &answer))).collect()
     }
 
     /// What a customer's windows hold in the replica, by feature name; none: not known, or there is no state yet.
     fn customer_windows(&self, py: Python<'_>, customer_id: &str) -> Option<HashMap<&'static str, f32>> {
         let key = EntityKey::of(customer_id.as_bytes());
-        let found = py.detach(|| self.gateway.replica().read(|engine| engine.customer_windows(key)));
+        let found = py.detach(|| self.0.gateway().replica().read(|engine| engine.customer_windows(key)));
         found.ok().flatten().map(HashMap::from)
     }
 
     /// Whether the state is as new as the log.
     fn is_ready(&self) -> bool {
-        self.gateway.replica().is_ready()
+        self.0.gateway().replica().is_ready()
     }
 
     /// A few figures for people and metrics.
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let replica = self.gateway.replica();
-        let counts = self.gateway.counts();
-        let (under_way, oldest, unacknowledged) = py.detach(|| self.gateway.under_way());
+        let replica = self.0.gateway().replica();
+        let counts = self.0.gateway().counts();
+        let (under_way, oldest, unacknowledged) = py.detach(|| self.0.gateway().under_way());
         let (position, lag) = replica.position();
         let status = PyDict::new(py);
         status.set_item("phase", replica.phase().name())?;
@@ -140,20 +140,33 @@ impl PyStreamScoring {
         Ok(status)
     }
 
+    /// Answers calls by the native transport too.
+    #[pyo3(signature = (settings, callers=None))]
+    fn open_server(
+        &self,
+        py: Python<'_>,
+        settings: &str,
+        callers: Option<&Bound<'_, PyCallers>>,
+    ) -> PyResult<PyGrpcServer> {
+        PyGrpcServer::open(py, settings, callers, Arc::clone(&self.0))
+    }
+
     /// Waits until the broker has everything, for so long at most, and ends; returns how many records it does not have.
     fn close(&self, py: Python<'_>, seconds: f64) -> usize {
-        py.detach(|| self.gateway.close(Duration::from_secs_f64(seconds.clamp(0.0, 3_600.0))))
+        py.detach(|| self.0.gateway().close(Duration::from_secs_f64(seconds.clamp(0.0, 3_600.0))))
     }
 }
 
 impl PyStreamScoring {
     fn ask_all(&self, requests: &[(&[u8], f64)]) -> Vec<(u64, Outcome)> {
-        let inner: Vec<(u64, Result<&[u8], Refusal>)> =
-            requests.iter().map(|(request, _)| (self.gateway.ticket(), transaction_of(request))).collect();
+        let inner: Vec<(u64, Result<&[u8], Refusal>)> = requests
+            .iter()
+            .map(|(request, _)| (self.0.gateway().ticket(), transaction_of(request)))
+            .collect();
         let good = inner.iter().zip(requests).filter_map(|((ticket, message), (_, seconds))| {
             message.as_ref().ok().map(|message| (*message, Target::Call(*ticket), left(*seconds)))
         });
-        let mut asked = self.gateway.ask(good).into_iter();
+        let mut asked = self.0.gateway().ask(good).into_iter();
         let outcome = |(ticket, message): (u64, Result<&[u8], Refusal>)| match message {
             Ok(_) => asked.next().map(|outcome| (ticket, outcome)),
             Err(refusal) => Some((ticket, Outcome::Refused(refusal))),

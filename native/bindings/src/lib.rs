@@ -10,8 +10,10 @@ mod engine;
 mod ensemble;
 mod error;
 mod follow;
+mod grpc_server;
 mod keyed;
 mod load;
+mod loadtest;
 mod model;
 mod predictor;
 mod results;
@@ -28,8 +30,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<grpc_server::PyCallers>()?;
     module.add_class::<engine::PyEngine>()?;
     module.add_class::<ensemble::PyEnsemble>()?;
+    module.add_class::<grpc_server::PyGrpcServer>()?;
     module.add_class::<keyed::PyKeyed>()?;
     module.add_class::<load::PyLoad>()?;
     module.add_class::<predictor::PyPredictor>()?;
@@ -41,6 +45,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(stream::init_logging, module)?)?;
     module.add_function(wrap_pyfunction!(catalogue::catalogue_features, module)?)?;
     module.add_function(wrap_pyfunction!(catalogue::catalogue_hash, module)?)?;
+    module.add_function(wrap_pyfunction!(loadtest::send_load, module)?)?;
     module.add_function(wrap_pyfunction!(scoring::is_card_number, module)?)?;
     Ok(())
 }

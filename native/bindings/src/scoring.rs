@@ -1,16 +1,19 @@
 //! `_native.Scoring`: requests of the scoring service as bytes, decided by an engine, answered as bytes.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use fraudengine_core::event;
+use fraudengine_runtime::grpc::{BATCH_ROWS_MAX, Failure, Scored as ScoredBytes, Scoring};
 use fraudengine_runtime::metrics::now_micros;
-use fraudengine_runtime::scoring::{Answer, Answers, Refusal, encode_batch};
+use fraudengine_runtime::scoring::{Answer, Answers, Refusal, encode_batch, encode_response};
 use fraudengine_runtime::scoring_request::{count_of, transaction_of, transactions_of};
 use fraudengine_runtime::stream::short_hash;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyBytesMethods};
 
 use crate::engine::PyEngine;
+use crate::grpc_server::{PyCallers, PyGrpcServer};
 use crate::model::Activation;
 
 /// Transactions decided before others get their turn.
@@ -18,7 +21,10 @@ const PIECE: usize = 256;
 
 /// See `_native.pyi`.
 #[pyclass(name = "Scoring", module = "fraudengine._native", frozen)]
-pub struct PyScoring {
+pub struct PyScoring(Arc<Own>);
+
+/// A state, and what was answered from it.
+struct Own {
     engine: Py<PyEngine>,
     /// The answers, and the short hash of the model that decides: exchanged together with it.
     answers: Mutex<(Answers, u64)>,
@@ -45,7 +51,7 @@ impl PyScoring {
         warm_transactions: u64,
     ) -> Self {
         let answers = Answers::new(answers_kept, ahead_micros_max, warm_transactions);
-        Self { engine, answers: Mutex::new((answers, short_hash(bundle_hash))) }
+        Self(Arc::new(Own { engine, answers: Mutex::new((answers, short_hash(bundle_hash))) }))
     }
 
     /// Decides with another ensemble from the next call on.
@@ -54,8 +60,8 @@ impl PyScoring {
         py.detach(|| {
             let active = model.named()?;
             // Whoever decides holds this lock: an answer carries the hash of the model that gave it.
-            let mut held = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-            self.engine.get().exchange(active.model);
+            let mut held = self.0.answers.lock().unwrap_or_else(PoisonError::into_inner);
+            self.0.engine.get().exchange(active.model);
             held.1 = active.short_hash;
             Ok(())
         })
@@ -65,9 +71,9 @@ impl PyScoring {
     #[allow(clippy::needless_pass_by_value, reason = "an argument of a Python method, converted")]
     fn score<'py>(&self, py: Python<'py>, requests: Vec<Bound<'py, PyBytes>>) -> Vec<Scored<'py>> {
         let bytes: Vec<&[u8]> = requests.iter().map(PyBytesMethods::as_bytes).collect();
-        let answers = py.detach(|| self.decide_requests(&bytes));
+        let answers = py.detach(|| self.0.decide_requests(&bytes));
         let told = |answer: Answer| match answer {
-            Ok(decision) => Scored::Decided(PyBytes::new(py, &wrapped(&decision))),
+            Ok(decision) => Scored::Decided(PyBytes::new(py, &encode_response(&decision))),
             Err(refusal) => Scored::Refused(told(refusal)),
         };
         answers.into_iter().map(told).collect()
@@ -81,14 +87,25 @@ impl PyScoring {
 
     /// Decides a `ScoreBatchRequest`; the `ScoreBatchResponse`, or why the whole is refused.
     fn score_batch<'py>(&self, py: Python<'py>, request: &[u8], rows_max: usize) -> Scored<'py> {
-        match py.detach(|| self.decide_batch(request, rows_max)) {
+        match py.detach(|| self.0.decide_batch(request, rows_max)) {
             Ok(response) => Scored::Decided(PyBytes::new(py, &response)),
             Err(refusal) => Scored::Refused(told(refusal)),
         }
     }
+
+    /// Answers calls by the native transport too.
+    #[pyo3(signature = (settings, callers=None))]
+    fn open_server(
+        &self,
+        py: Python<'_>,
+        settings: &str,
+        callers: Option<&Bound<'_, PyCallers>>,
+    ) -> PyResult<PyGrpcServer> {
+        PyGrpcServer::open(py, settings, callers, Arc::clone(&self.0))
+    }
 }
 
-impl PyScoring {
+impl Own {
     fn decide_requests(&self, requests: &[&[u8]]) -> Vec<Answer> {
         let inner: Vec<Result<&[u8], Refusal>> =
             requests.iter().map(|request| transaction_of(request)).collect();
@@ -105,6 +122,8 @@ impl PyScoring {
         let mut answers = Vec::with_capacity(messages.len());
         for piece in messages.chunks(PIECE) {
             answers.extend(self.decide(piece));
+            // A lock goes to who asks first, and this thread would: single calls wait for one piece, not for all.
+            std::thread::yield_now();
         }
         Ok(encode_batch(&answers))
     }
@@ -121,11 +140,18 @@ pub fn told(refusal: Refusal) -> Told {
     (refusal.field, refusal.code, refusal.message)
 }
 
-/// The `ScoreResponse` of a decision.
-pub fn wrapped(decision: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(decision.len() + 4);
-    fraudengine_runtime::payload::encode::embed(1, decision, &mut out);
-    out
+impl Scoring for Own {
+    async fn score(self: &Arc<Self>, request: bytes::Bytes, _: Option<Duration>) -> ScoredBytes {
+        let message = transaction_of(&request)?;
+        let decision = self.decide(&[message]).swap_remove(0)?;
+        Ok(encode_response(&decision))
+    }
+
+    async fn score_batch(self: &Arc<Self>, request: bytes::Bytes, _: Option<Duration>) -> ScoredBytes {
+        let own = Arc::clone(self);
+        let decided = tokio::task::spawn_blocking(move || own.decide_batch(&request, BATCH_ROWS_MAX));
+        Ok(decided.await.map_err(|_| Failure::Ending)??)
+    }
 }
 
 /// Whether a text looks like a card number.

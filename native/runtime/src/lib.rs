@@ -4,10 +4,12 @@
 
 pub mod follow;
 pub mod generate;
+pub mod grpc;
 pub mod kafka;
 mod kept;
 pub mod keyed;
 pub mod limits;
+pub mod loadtest;
 pub mod log;
 pub mod log_reader;
 pub mod metrics;

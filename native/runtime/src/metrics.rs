@@ -48,6 +48,21 @@ impl Histogram {
         self.buckets.iter().map(|bucket| bucket.load(Relaxed)).sum()
     }
 
+    /// Observations up to each bound, the last without a bound; bounds in seconds.
+    pub fn cumulative(&self) -> Vec<(f64, u64)> {
+        let bounds = LATENCY_BOUNDS_MICROS.iter().map(|&bound| bound as f64 / 1e6).chain([f64::INFINITY]);
+        let up_to = self.buckets.iter().scan(0, |sum, bucket| {
+            *sum += bucket.load(Relaxed);
+            Some(*sum)
+        });
+        bounds.zip(up_to).collect()
+    }
+
+    /// Sum of the observations in seconds.
+    pub fn sum_seconds(&self) -> f64 {
+        self.sum_micros.load(Relaxed) as f64 / 1e6
+    }
+
     /// Upper bound of the bucket that holds this share of the observations, in microseconds; `None` when there
     /// are none or it is beyond the last bound.
     pub fn quantile(&self, share: f64) -> Option<u64> {
@@ -64,17 +79,16 @@ impl Histogram {
     }
 
     fn write(&self, page: &mut String, name: &str, labels: &str) {
-        let mut sum = 0;
         let comma = if labels.is_empty() { "" } else { "," };
-        for (bucket, bound) in self.buckets.iter().zip(LATENCY_BOUNDS_MICROS) {
-            sum += bucket.load(Relaxed);
-            let _ = writeln!(page, "{name}_bucket{{{labels}{comma}le=\"{}\"}} {sum}", bound as f64 / 1e6);
+        let mut count = 0;
+        for (bound, up_to) in self.cumulative() {
+            let le = if bound.is_finite() { bound.to_string() } else { "+Inf".to_owned() };
+            let _ = writeln!(page, "{name}_bucket{{{labels}{comma}le=\"{le}\"}} {up_to}");
+            count = up_to;
         }
-        sum += self.buckets[LATENCY_BOUNDS_MICROS.len()].load(Relaxed);
-        let _ = writeln!(page, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {sum}");
         let braces = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
-        let _ = writeln!(page, "{name}_sum{braces} {}", self.sum_micros.load(Relaxed) as f64 / 1e6);
-        let _ = writeln!(page, "{name}_count{braces} {sum}");
+        let _ = writeln!(page, "{name}_sum{braces} {}", self.sum_seconds());
+        let _ = writeln!(page, "{name}_count{braces} {count}");
     }
 }
 

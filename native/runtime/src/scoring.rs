@@ -273,6 +273,13 @@ fn holds_card_number(raw: &RawTransaction<'_>) -> Option<&'static str> {
     found.map(|(field, _)| *field)
 }
 
+/// The `ScoreResponse` of a decision.
+pub fn encode_response(decision: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(decision.len() + 4);
+    encode::embed(1, decision, &mut out);
+    out
+}
+
 /// The `ScoreBatchResponse` of answers.
 pub fn encode_batch(answers: &[Answer]) -> Vec<u8> {
     let mut out = Vec::with_capacity(answers.len() * 96);

@@ -40,8 +40,8 @@ def loadtest(
     seconds: Annotated[float, typer.Option(help="Open loop: for how long.")] = 10.0,
     batch: Annotated[int, typer.Option(help="Transactions of a call (ScoreBatch); 0: Score, one each.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the synthetic transactions.")] = 1,
-    processes: Annotated[
-        int | None, typer.Option(help="Processes that send; half of the processors, at most 4.")
+    threads: Annotated[
+        int | None, typer.Option(help="Threads that send; half of the processors, at most 4.")
     ] = None,
     timeout: Annotated[float, typer.Option(help="Deadline of a call, seconds.")] = 10.0,
     out: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON here too.")] = None,
@@ -84,7 +84,7 @@ def loadtest(
         retries=0,
     )
     calls = requests if rate is None else max(1, round(rate * seconds))
-    own = {} if processes is None else {"processes": processes}
+    own = {} if threads is None else {"threads": threads}
     plan = Plan(
         connection=connection,
         calls=calls,
@@ -147,10 +147,10 @@ def _print(told: dict[str, Any]) -> None:
 def _notices(summary: Summary, told: dict[str, Any]) -> list[str]:
     """Say when the sender, and not the service, sets the figures."""
     if summary.sender_busy > _BUSY_MAX:
-        return [f"a sending process was busy {summary.sender_busy:.0%} of the time: try more --processes"]
+        return [f"a sending thread was busy {summary.sender_busy:.0%} of the time: try more --threads"]
     if summary.plan.rate is None:
         return []
     late = told["send_delay_ms"]["p99"]
     if late > max(5.0, 0.25 * (told["latency_ms"]["p99"] or 0.0)):
-        return [f"calls were sent {late:g} ms late (p99): the sender may be the limit; try more --processes"]
+        return [f"calls were sent {late:g} ms late (p99): the sender may be the limit; try more --threads"]
     return []

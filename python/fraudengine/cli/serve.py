@@ -66,11 +66,18 @@ async def _serve(settings: Settings, bundle: Bundle | None, *, as_json: bool) ->
         loop.add_signal_handler(number, asked.set)
     await server.start()
     if as_json:
-        told = {"address": server.address, "metrics": server.metrics_address, "admin": server.admin_address}
-        print_json(told)
+        print_json(
+            {
+                "address": server.address,
+                "native": server.native_address,
+                "metrics": server.metrics_address,
+                "admin": server.admin_address,
+            }
+        )
     scoring = "scoring" if server.bundle is None else f"scoring with {server.bundle.path}"
     who = "; the stream decides" if settings.serve.mode == "stream" else ""
-    notify([f"{scoring} at {server.address}; metrics at {server.metrics_address}{who}"])
+    native = f"; native transport at {server.native_address}" if server.native_address else ""
+    notify([f"{scoring} at {server.address}{native}; metrics at {server.metrics_address}{who}"])
     await asked.wait()
     await server.stop()
     notify(["drained"])

@@ -55,8 +55,8 @@ class Tls:
     key: Path | None = None
     name: str | None = None
 
-    def credentials(self) -> grpc.ChannelCredentials:
-        """Return the credentials.
+    def files(self) -> tuple[bytes | None, bytes | None, bytes | None]:
+        """Return the contents of `ca`, `certificate` and `key`.
 
         Raises
         ------
@@ -65,7 +65,12 @@ class Tls:
         """
         if (self.certificate is None) != (self.key is None):
             raise ConfigError("a client's certificate and key must be given together")
-        return grpc.ssl_channel_credentials(_read(self.ca), _read(self.key), _read(self.certificate))
+        return _read(self.ca), _read(self.certificate), _read(self.key)
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Return the credentials; errors are those of `files`."""
+        ca, certificate, key = self.files()
+        return grpc.ssl_channel_credentials(ca, key, certificate)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,15 +10,15 @@ from fraudengine.client.batches import check_batch
 from fraudengine.client.connection import Connection
 from fraudengine.errors import ConfigError
 
-__all__ = ["CALLS_MAX", "PROCESSES_MAX", "Plan"]
+__all__ = ["CALLS_MAX", "THREADS_MAX", "Plan"]
 
 CALLS_MAX: Final = 50_000_000
 """Most calls of one run: every latency is kept, 16 bytes a call."""
 
-PROCESSES_MAX: Final = 64
+THREADS_MAX: Final = 64
 
 
-def _processes() -> int:
+def _threads() -> int:
     return max(1, min(4, (os.cpu_count() or 1) // 2))
 
 
@@ -29,7 +29,8 @@ class Plan:
     Attributes
     ----------
     connection
-        The service; its `timeout_seconds` is the deadline of every call. Nothing is tried again.
+        The service, its address `HOST:PORT`; its `timeout_seconds` is the deadline of every call. Nothing is
+        tried again.
     calls
         Calls in all, 1 to 50,000,000.
     concurrency
@@ -41,10 +42,11 @@ class Plan:
         Transactions of a call by `ScoreBatch`, 1 to 4,096; 0: one by `Score`.
     seed
         Of the synthetic transactions.
-    processes
-        Processes that send, 1 to 64; half of the processors and at most 4 unless told.
+    threads
+        Threads that send, 1 to 64, each on a connection of its own; half of the processors and at most 4
+        unless told.
     warmup_calls
-        Calls of each process that are made before, as many under way as in the test, and not counted.
+        Calls of each thread that are made before, as many under way as in the test, and not counted.
 
     Raises
     ------
@@ -58,7 +60,7 @@ class Plan:
     rate: float | None = None
     batch: int = 0
     seed: int = 1
-    processes: int = field(default_factory=_processes)
+    threads: int = field(default_factory=_threads)
     warmup_calls: int = 200
 
     def __post_init__(self) -> None:
@@ -66,7 +68,7 @@ class Plan:
         ranges = {
             "calls": (1, CALLS_MAX),
             "concurrency": (1, 10_000),
-            "processes": (1, PROCESSES_MAX),
+            "threads": (1, THREADS_MAX),
             "warmup_calls": (0, 1_000_000),
         }
         for name, (low, high) in ranges.items():

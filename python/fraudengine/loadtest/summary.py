@@ -4,22 +4,46 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy.typing as npt
 
     from fraudengine.loadtest.plan import Plan
-    from fraudengine.loadtest.sender import Sent
 
-__all__ = ["PERCENTILES", "Summary", "percentiles_ms"]
+__all__ = ["PERCENTILES", "Sent", "Summary", "percentiles_ms"]
 
 PERCENTILES: Final = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99)
 _ACTIONS = ("approve", "review", "block")
+
+
+class Sent(NamedTuple):
+    """What the sender saw.
+
+    Attributes
+    ----------
+    latencies_ns
+        Of each call that was answered, or not within its deadline; from its intended time.
+    delays_ns
+        Of each call: how much later than intended it was sent.
+    statuses
+        Calls by the name of their gRPC status.
+    outcomes
+        Transactions by what came of them: the names of actions, and `refused`, `degraded`, `repeated`.
+    seconds
+        From the start to the last answer.
+    busy
+        Largest share of one processor that a sending thread took.
+    """
+
+    latencies_ns: npt.NDArray[np.int64]
+    delays_ns: npt.NDArray[np.int64]
+    statuses: dict[str, int]
+    outcomes: dict[str, int]
+    seconds: float
+    busy: float
 
 
 @dataclass(frozen=True)
@@ -37,7 +61,7 @@ class Summary:
     delays_ns
         How much later than intended calls were sent: the sender's own share of the latencies.
     sender_busy
-        Largest share of one processor that a sending process took, about 0 to 1: near 1 it is the limit.
+        Largest share of one processor that a sending thread took, 0 to 1: near 1 it is the limit.
     statuses
         Calls by gRPC status.
     outcomes
@@ -53,17 +77,16 @@ class Summary:
     outcomes: Counter[str]
 
     @classmethod
-    def of(cls, plan: Plan, start_ns: int, sent: Sequence[Sent]) -> Summary:
-        """Return the summary of what the processes saw."""
-        seconds = (max(each.ended_ns for each in sent) - start_ns) / 1e9
+    def of(cls, plan: Plan, sent: Sent) -> Summary:
+        """Return the summary of what was seen."""
         return cls(
             plan=plan,
-            seconds=seconds,
-            sender_busy=max(each.busy_seconds for each in sent) / max(seconds, 1e-9),
-            latencies_ns=np.sort(np.concatenate([np.asarray(each.latencies_ns, np.int64) for each in sent])),
-            delays_ns=np.concatenate([np.asarray(each.delays_ns, np.int64) for each in sent]),
-            statuses=sum((each.statuses for each in sent), Counter()),
-            outcomes=sum((each.outcomes for each in sent), Counter()),
+            seconds=sent.seconds,
+            sender_busy=sent.busy,
+            latencies_ns=np.sort(sent.latencies_ns),
+            delays_ns=sent.delays_ns,
+            statuses=Counter(sent.statuses),
+            outcomes=Counter(sent.outcomes),
         )
 
     @property
@@ -84,7 +107,7 @@ class Summary:
             **loop,
             "batch": plan.batch,
             "seed": plan.seed,
-            "processes": plan.processes,
+            "threads": plan.threads,
             "sender_busy": round(self.sender_busy, 3),
             "calls": plan.calls,
             "seconds": round(self.seconds, 3),

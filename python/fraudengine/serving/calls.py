@@ -136,13 +136,16 @@ class CallLog(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has n
                 raise
             finally:
                 seconds = time.perf_counter() - began
-                self._end(method, told, context, seconds, ended, is_slow=seconds > slow_seconds)
+                code, is_slow = _code(context, ended), seconds > slow_seconds
+                self._end(method, told, code, context.peer, seconds, is_slow=is_slow)
 
         return call
 
     def _around_generator(self, inner: Callable[..., AsyncIterator[Any]], method: str) -> Callable[..., Any]:
         async def call(request: object, context: grpc.aio.ServicerContext) -> AsyncIterator[object]:
             told, began = self._begin(context), time.perf_counter()
+            # A stream whose caller has gone is ended later, when grpcio has freed what this asks.
+            peer: str = context.peer()
             ended: BaseException | None = None
             try:
                 async for answer in inner(request, context):
@@ -151,7 +154,14 @@ class CallLog(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has n
                 ended = error
                 raise
             finally:
-                self._end(method, told, context, time.perf_counter() - began, ended, is_slow=False)
+                self._end(
+                    method,
+                    told,
+                    _code(context, ended),
+                    lambda: peer,
+                    time.perf_counter() - began,
+                    is_slow=False,
+                )
 
         return call
 
@@ -164,13 +174,12 @@ class CallLog(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has n
         self,
         method: str,
         told: str,
-        context: grpc.aio.ServicerContext,
+        code: str,
+        peer: Callable[[], str],
         seconds: float,
-        error: BaseException | None,
         *,
         is_slow: bool,
     ) -> None:
-        code = _code(context, error)
         problem = code != "OK" or is_slow
         scoring = method.startswith(_SCORING)
         if scoring or method.startswith(_QUIET):
@@ -182,7 +191,7 @@ class CallLog(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has n
             "method": method,
             "code": code,
             "ms": round(seconds * 1e3, 3),
-            "peer": context.peer(),
+            "peer": peer(),
         }
         if self._left_out:
             fields["left_out"], self._left_out = self._left_out, 0

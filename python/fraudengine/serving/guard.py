@@ -47,11 +47,10 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no 
         handler = await continuation(handler_call_details)
         if handler is None or handler_call_details.method.startswith(_OPEN_TO_ALL):
             return handler
-        client = self._clients.of(handler_call_details.invocation_metadata)
-        if client is None:
+        wait = self._clients.wait_seconds(handler_call_details.invocation_metadata)
+        if wait is None:
             self._metrics.denied.labels("token").inc()
             return _denying(handler, grpc.StatusCode.UNAUTHENTICATED, "TOKEN_UNKNOWN", None)
-        wait = client.wait_seconds()
         if wait > 0:
             self._metrics.denied.labels("rate").inc()
             return _denying(handler, grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_EXCEEDED", wait)

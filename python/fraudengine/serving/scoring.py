@@ -130,6 +130,10 @@ class ScoringService(ABC):
         """
 
     @abstractmethod
+    def open_native(self, settings: str, callers: _native.Callers | None) -> _native.GrpcServer:
+        """Return a native transport that decides the same way; see `native_transport.native_json`."""
+
+    @abstractmethod
     def start(self, say_ready: Callable[[bool], None]) -> None:
         """Begin to answer; `say_ready` is called in the loop whenever it becomes ready, or no longer is."""
 
@@ -201,6 +205,10 @@ class OwnScoringService(ScoringService):
     def activate(self, bundle: Bundle) -> None:
         """Decide with another bundle from the next call on."""
         self._scoring.activate(bundle.activation())
+
+    def open_native(self, settings: str, callers: _native.Callers | None) -> _native.GrpcServer:
+        """Return a native transport that decides with the same state."""
+        return self._scoring.open_server(settings, callers)
 
     def snapshot(self) -> bytes:
         """Return the state as bytes."""

@@ -1,5 +1,7 @@
 """The server: one event loop, one port, and an engine of its own or a replica of the stream's.
 
+A second port may answer scoring alone, without the interpreter (`native_transport`).
+
 Health says SERVING only between start and drain, and only while the state is there. Without TLS it listens on
 loopback addresses only, unless told otherwise; with a file of tokens every call but health needs one.
 """
@@ -17,12 +19,14 @@ from prometheus_client import start_http_server
 
 from fraudengine import _native
 from fraudengine.errors import ConfigError
+from fraudengine.log_lines import wants_json
 from fraudengine.serving.admin import AdminServer
 from fraudengine.serving.admission import Admission
 from fraudengine.serving.auth import Clients
 from fraudengine.serving.calls import CallLog, CallLogger
 from fraudengine.serving.guard import Guard
 from fraudengine.serving.metrics import Metrics
+from fraudengine.serving.native_transport import NativeFigures, native_json
 from fraudengine.serving.operators import OwnOperator, StreamOperator
 from fraudengine.serving.own_state import StateKeeper
 from fraudengine.serving.ports import bound
@@ -90,7 +94,8 @@ class ScoringServer:
         self._names = [SERVICE, *StoreServices.names]
         self._logger = CallLogger(settings.log)
         calls = CallLog(serve, self._logger)
-        guards = [Guard(Clients(serve.tokens), self.metrics)] if serve.tokens.name else []
+        clients = Clients(serve.tokens) if serve.tokens.name else None
+        guards = [Guard(clients, self.metrics)] if clients is not None else []
         self._server = grpc.aio.server(
             interceptors=[calls, *guards],
             maximum_concurrent_rpcs=serve.calls_max + serve.watchers_max + _CALLS_BESIDE,
@@ -115,6 +120,8 @@ class ScoringServer:
             told = reflection.aio.ReflectionServicer(names)
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(told, strict)
         self.address = bound(self._server, serve)
+        self._native = _native_transport(settings, self._service, clients, self.metrics)
+        self.native_address = self._native.address if self._native else None
         try:
             http, self._http_thread = start_http_server(
                 settings.http.port, settings.http.host, self.metrics.registry
@@ -157,8 +164,12 @@ class ScoringServer:
         if self._inference:
             self._inference.drain()
         await self._store_services.drain()
-        await self._server.stop(self._drain_seconds)
-        await asyncio.get_running_loop().run_in_executor(None, self._service.close)
+        loop = asyncio.get_running_loop()
+        transports = [self._server.stop(self._drain_seconds)]
+        if self._native:
+            transports.append(loop.run_in_executor(None, self._native.stop, self._drain_seconds))
+        await asyncio.gather(*transports)
+        await loop.run_in_executor(None, self._service.close)
         await self._store_services.close()
         if self._inference:
             self._inference.close()
@@ -172,6 +183,8 @@ class ScoringServer:
         response = health_pb2.HealthCheckResponse
         if not self._draining:
             status = response.SERVING if ready else response.NOT_SERVING
+            if self._native:
+                self._native.say_ready(ready)
             said = asyncio.ensure_future(self._say(status, _OF_THE_STATE))
             # The loop itself holds no reference to a task.
             self._saying.add(said)
@@ -217,6 +230,23 @@ def _service(
         warm_transactions=settings.serve.warm_transactions,
     )
     return OwnScoringService(scoring, admission, metrics, engine, keeper)
+
+
+def _native_transport(
+    settings: Settings, service: ScoringService, clients: Clients | None, metrics: Metrics
+) -> _native.GrpcServer | None:
+    """Return the second transport, if `serve.native_port` asks for one."""
+    if settings.serve.native_port < 0:
+        return None
+    # It and what is behind it log by themselves.
+    _native.init_logging(settings.log.level, wants_json(settings.log))
+    callers = None if clients is None else clients.native
+    try:
+        opened = service.open_native(native_json(settings.serve), callers)
+    except ConfigError as error:
+        raise ConfigError(f"serve.host and serve.native_port: {error}") from error
+    metrics.registry.register(NativeFigures(opened.figures))
+    return opened
 
 
 def _operator(

@@ -148,6 +148,10 @@ class StreamScoringService(ScoringService):
         """Return the windows of a customer in the replica."""
         return self._native.customer_windows(customer_id) or {}
 
+    def open_native(self, settings: str, callers: _native.Callers | None) -> _native.GrpcServer:
+        """Return a native transport whose answers are the stream's too."""
+        return self._native.open_server(settings, callers)
+
     def status(self) -> dict[str, Any]:
         """Return what it is doing, with counters."""
         return self._native.status()

@@ -6,7 +6,6 @@ import faulthandler
 import hashlib
 import os
 import socket
-import sys
 import threading
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
@@ -14,6 +13,7 @@ from fraudengine import _native
 from fraudengine.bundle import Bundle
 from fraudengine.errors import BundleError, FraudEngineError, SnapshotError, StreamError
 from fraudengine.locks import SharedLock
+from fraudengine.log_lines import wants_json
 from fraudengine.services.processes import wait_until
 from fraudengine.services.topics import create_topics
 from fraudengine.streaming.http import OperatorServer
@@ -55,7 +55,7 @@ class StreamProcess:
     """
 
     def __init__(self, settings: Settings, bundle: Bundle | str | Path | None) -> None:
-        _native.init_logging(settings.log.level, _wants_json(settings.log.format))
+        _native.init_logging(settings.log.level, wants_json(settings.log))
         given = bundle if isinstance(bundle, Bundle) or bundle is None else Bundle.load(bundle)
         resolved = settings.resolved()
         folder = settings.state.folder.absolute()
@@ -246,7 +246,3 @@ def _crash_file(folder: Path) -> TextIO:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _wants_json(form: str) -> bool:
-    return form == "json" or (form == "auto" and not sys.stderr.isatty())

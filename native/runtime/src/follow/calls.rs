@@ -15,8 +15,7 @@ use super::answer;
 use super::in_flight::{Entry, InFlight, Waiter};
 use super::settings::ServeSettings;
 use crate::kept::Kept;
-use crate::payload::encode;
-use crate::scoring::{Answer, degraded, encode_batch, repeated};
+use crate::scoring::{Answer, degraded, encode_batch, encode_response, repeated};
 use crate::stream::rebuild::Taken;
 
 /// Where an answer goes.
@@ -303,11 +302,7 @@ impl Calls {
 impl Inner {
     fn finish(&mut self, target: Target, answer: Vec<u8>) {
         match target {
-            Target::Call(ticket) => {
-                let mut response = Vec::with_capacity(answer.len() + 4);
-                encode::embed(1, &answer, &mut response);
-                self.done.push((ticket, response));
-            }
+            Target::Call(ticket) => self.done.push((ticket, encode_response(&answer))),
             Target::Batch(ticket, at) => self.fill(ticket, at, Ok(answer)),
         }
     }

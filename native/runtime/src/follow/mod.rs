@@ -18,8 +18,10 @@ mod replica;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod through;
 
 pub use answer::NoAnswer;
 pub use calls::{Counts, Target};
 pub use gateway::{Gateway, Told};
 pub use settings::ServeSettings;
+pub use through::Through;
