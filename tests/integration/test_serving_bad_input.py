@@ -260,17 +260,15 @@ def test_what_is_cancelled_or_too_late_when_its_turn_comes_is_not_decided(bundle
 
     async def ask() -> list[str]:
         lefts = {"cancelled": 5.0, "late": 0.0, "in-time": 5.0, "without-deadline": None}
-        calls = [
-            asyncio.create_task(service.score(of(transaction_id=name, customer_id=name), _Call(left)))
+        # Each has its place in the queue, and none has had its turn.
+        waiting = [
+            service._decided(of(transaction_id=name, customer_id=name), _Call(left))
             for name, left in lefts.items()
-            if name != "late"
         ]
-        # Then each has its place in the queue, and none has had its turn.
-        await asyncio.sleep(0)
-        late = service._decided(of(transaction_id="late", customer_id="late"), _Call(lefts["late"]))
-        calls[0].cancel()
-        assert (await late)[1] == "deadline_passed"
-        answers = [ScoreResponse.FromString(await each).decision for each in calls[1:]]
+        waiting[0].cancel()
+        refused = await service._single(of(transaction_id="single"), _Call(0.0))
+        assert refused[1] == (await waiting[1])[1] == "deadline_passed"
+        answers = [ScoreResponse.FromString(await each).decision for each in waiting[2:]]
         return [each.transaction_id for each in answers]
 
     assert asyncio.run(ask()) == ["in-time", "without-deadline"]

@@ -21,6 +21,7 @@ use crate::columns::{LabelColumns, TransactionColumns};
 use crate::error::{Kind, snapshot_error, to_py_err};
 use crate::model::Activation;
 use crate::results::{Rejection, Results};
+use fraudengine_runtime::metrics::now_micros;
 use fraudengine_runtime::scoring::{Answer, Answers, Decider};
 use fraudengine_runtime::workers::of as workers_of;
 
@@ -187,18 +188,19 @@ impl PyEngine {
         self.lock().model = Some(model);
     }
 
-    /// Decides requests of the scoring service.
+    /// Decides requests of the scoring service; none: that would have to wait, and must not.
     pub fn score(
         &self,
         answers: &mut Answers,
         messages: &[&[u8]],
         model_hash: u64,
-        now_micros: i64,
-    ) -> Vec<Answer> {
-        let Inner { engine, currencies, workers, model, output } = &mut *self.lock();
+        may_wait: bool,
+    ) -> Option<Vec<Answer>> {
+        let mut held = if may_wait { self.lock() } else { self.inner.try_lock().ok()? };
+        let Inner { engine, currencies, workers, model, output } = &mut *held;
         let mut decider =
             Decider { engine, model: model.as_ref(), model_hash, workers: &**workers, output, currencies };
-        answers.decide(&mut decider, messages, now_micros)
+        Some(answers.decide(&mut decider, messages, now_micros()))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {

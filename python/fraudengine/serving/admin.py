@@ -11,6 +11,7 @@ import grpc
 from fraudengine.errors import ConfigError, FraudEngineError, StreamError, StreamRefusedError
 from fraudengine.serving import requests
 from fraudengine.serving.auth import Clients
+from fraudengine.serving.front import Front
 from fraudengine.serving.guard import Guard
 from fraudengine.serving.methods import Methods
 from fraudengine.serving.ports import bound
@@ -89,14 +90,15 @@ class AdminServer:
             )
         if has_ca and not serve.tls_certificate.name:
             raise ConfigError("serve.admin_client_ca needs serve.tls_certificate and serve.tls_key")
-        guards = [Guard(Clients(serve.admin_tokens, "serve.admin_tokens"), metrics)] if has_tokens else []
+        guard = Guard(Clients(serve.admin_tokens, "serve.admin_tokens"), metrics) if has_tokens else None
         self._service = AdminService(operator, drain, Methods(metrics, _SECONDS_MAX))
         self._server = grpc.aio.server(
-            interceptors=[calls, *guards],
             maximum_concurrent_rpcs=_CALLS_MAX,
             options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 65_536)],
         )
-        self._server.add_generic_rpc_handlers((self._service.handlers(),))
+        front = Front(calls, guard)
+        front.add_generic_rpc_handlers((self._service.handlers(),))
+        self._server.add_generic_rpc_handlers((front,))
         self.address = bound(self._server, serve, "admin_")
 
     async def start(self) -> None:

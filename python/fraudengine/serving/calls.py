@@ -66,7 +66,7 @@ class CallLogger(LineLogger):
         super().__init__("call", log, descriptor)
 
 
-class CallLog(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no types
+class CallLog:
     """Gives calls their id and tells about them.
 
     Parameters
@@ -88,17 +88,12 @@ class CallLog(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has n
         self._wrapped: dict[tuple[str, int], tuple[grpc.RpcMethodHandler, grpc.RpcMethodHandler]] = {}
         self._second, self._lines, self._left_out = 0, 0, 0
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler | None:
-        """Return the handler of the call, with the line around it."""
-        handler = await continuation(handler_call_details)
-        method: str = handler_call_details.method
-        if handler is None:
-            self._logger.told("info", {"method": method[:100], "code": "UNIMPLEMENTED"})
-            return None
+    def unknown(self, method: str) -> None:
+        """Tell about a call to a method that does not exist."""
+        self._logger.told("info", {"method": method[:100], "code": "UNIMPLEMENTED"})
+
+    def around(self, handler: grpc.RpcMethodHandler, method: str) -> grpc.RpcMethodHandler:
+        """Return the handler of a method, with the line around it."""
         known = self._wrapped.get((method, id(handler)))
         if known is None or known[0] is not handler:
             if len(self._wrapped) >= HANDLERS_MAX:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import grpc
@@ -21,10 +20,8 @@ _OPEN_TO_ALL = (
     "/inference.GRPCInferenceService/ServerReady",
 )
 
-Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]]
 
-
-class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no types
+class Guard:
     """Denies calls without a known token (UNAUTHENTICATED) or beyond a client's rate (RESOURCE_EXHAUSTED).
 
     Parameters
@@ -40,12 +37,11 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no 
         self._clients = clients
         self._metrics = metrics
 
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler | None:
+    def checked(
+        self, handler: grpc.RpcMethodHandler, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler:
         """Return the handler of the call, or one that denies it. What tells health needs no token."""
-        handler = await continuation(handler_call_details)
-        if handler is None or handler_call_details.method.startswith(_OPEN_TO_ALL):
+        if handler_call_details.method.startswith(_OPEN_TO_ALL):
             return handler
         wait = self._clients.wait_seconds(handler_call_details.invocation_metadata)
         if wait is None:

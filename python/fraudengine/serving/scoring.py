@@ -1,8 +1,8 @@
 """`ScoringService`: the bytes of a request go to who decides as they are, the bytes of the answer come back.
 
-No message is parsed here. `OwnScoringService` has an engine of its own: calls that come together are decided
-in one call of it; batches run on a thread of their own, piece by piece, and let single calls through between
-two pieces. The other kind is in `through_stream`.
+No message is parsed here. `OwnScoringService` has an engine of its own: a single call is decided when it
+comes, what is read ahead of streams in one call of the engine for all of it; batches run on a thread of their
+own, piece by piece, and let others through between two pieces. The other kind is in `through_stream`.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class ScoringService(ABC):
             if not self._admission.enter():
                 await self._admission.turn_away(context)
             try:
-                answer = await self._decided(request, context)
+                answer = await self._single(request, context)
             finally:
                 self._admission.leave()
             if isinstance(answer, bytes):
@@ -136,6 +136,10 @@ class ScoringService(ABC):
     @abstractmethod
     def start(self, say_ready: Callable[[bool], None]) -> None:
         """Begin to answer; `say_ready` is called in the loop whenever it becomes ready, or no longer is."""
+
+    async def _single(self, request: bytes, context: grpc.aio.ServicerContext) -> Scored:
+        """Return the answer to a call that carries one request."""
+        return await self._decided(request, context)
 
     @abstractmethod
     def _decided(self, request: bytes, context: grpc.aio.ServicerContext) -> asyncio.Future[Scored]:
@@ -213,6 +217,14 @@ class OwnScoringService(ScoringService):
     def snapshot(self) -> bytes:
         """Return the state as bytes."""
         return self._engine.snapshot()
+
+    async def _single(self, request: bytes, context: grpc.aio.ServicerContext) -> Scored:
+        """Decide at once: grpcio hands calls over one by one, so others to wait for are rare."""
+        if _expired(context):
+            return EXPIRED
+        answer: Scored
+        (answer,) = self._scoring.score([request])
+        return answer
 
     async def _decided_batch(self, request: bytes, context: grpc.aio.ServicerContext) -> Scored:
         loop = asyncio.get_running_loop()

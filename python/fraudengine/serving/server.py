@@ -24,6 +24,7 @@ from fraudengine.serving.admin import AdminServer
 from fraudengine.serving.admission import Admission
 from fraudengine.serving.auth import Clients
 from fraudengine.serving.calls import CallLog, CallLogger
+from fraudengine.serving.front import Front
 from fraudengine.serving.guard import Guard
 from fraudengine.serving.metrics import Metrics
 from fraudengine.serving.native_transport import NativeFigures, native_json
@@ -95,13 +96,14 @@ class ScoringServer:
         self._logger = CallLogger(settings.log)
         calls = CallLog(serve, self._logger)
         clients = Clients(serve.tokens) if serve.tokens.name else None
-        guards = [Guard(clients, self.metrics)] if clients is not None else []
+        guard = Guard(clients, self.metrics) if clients is not None else None
         self._server = grpc.aio.server(
-            interceptors=[calls, *guards],
             maximum_concurrent_rpcs=serve.calls_max + serve.watchers_max + _CALLS_BESIDE,
             options=_options(serve),
         )
-        self._server.add_generic_rpc_handlers((self._service.handlers(), *self._store_services.handlers()))
+        front = Front(calls, guard)
+        self._server.add_generic_rpc_handlers((front,))
+        front.add_generic_rpc_handlers((self._service.handlers(), *self._store_services.handlers()))
         self._inference: InferenceService | None = None
         if serve.inference:
             if bundle is None:
@@ -110,10 +112,10 @@ class ScoringServer:
             from fraudengine.serving import inference
 
             self._inference = inference.InferenceService(bundle, admission, self.metrics)
-            self._server.add_generic_rpc_handlers((self._inference.handlers(),))
+            front.add_generic_rpc_handlers((self._inference.handlers(),))
             self._names.append(inference.SERVICE)
         self._health = health.aio.HealthServicer()
-        strict = Strict(self._server)
+        strict = Strict(front)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, strict)
         if serve.reflection:
             names = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)

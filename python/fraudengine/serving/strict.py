@@ -16,6 +16,8 @@ from fraudengine.serving.refusals import refuse
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from fraudengine.serving.front import Front
+
 __all__ = ["Strict"]
 
 Context = Any
@@ -34,11 +36,11 @@ class Strict:
 
     """
 
-    def __init__(self, server: grpc.aio.Server) -> None:
+    def __init__(self, server: Front) -> None:
         self._server = server
 
     def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
-        """Add handlers as `grpc.aio.Server` does."""
+        """Add handlers as a server does."""
         self._server.add_generic_rpc_handlers(tuple(_Handler(each) for each in handlers))
 
     def add_registered_method_handlers(
