@@ -4,21 +4,18 @@
 
 A service in a process of its own, on the cores of the client. Its capacity is what a closed loop gets out of
 it; then an open loop begins three times as many calls; then half of the capacity, to see how soon all is
-as before. `batches` are `ScoreBatch` calls of 256 by grpcio; `single` are `Score` calls by ghz (on PATH),
-since no client in Python is fast enough. Writes results/overload.json.
+as before. `batches` are `ScoreBatch` calls of 256 by grpcio; `single` are `Score` calls by the sender of
+`fraudengine loadtest`. (The native transport takes more single calls than this machine can send beside it.)
+Writes results/overload.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,68 +25,68 @@ import grpc
 from open_loop import Call, Sender, percentile
 from scoring_process import ScoringProcess, scoring_process
 
+from fraudengine.client.connection import Connection
 from fraudengine.datasets.synthetic import SyntheticConfig, generate
+from fraudengine.loadtest import Plan, Summary, run
+from fraudengine.loadtest.summary import percentiles_ms
 from fraudengine.training import TrainOptions, train
 from machine import facts, save
 
-ROOT = Path(__file__).resolve().parents[1]
 BATCH = 256
 CALLERS = {"batches": 32, "single": 200}
 CAPACITY_SECONDS = 8.0
 AFTER_SECONDS = 10.0
 
 
-class Ghz:
-    """Sends `Score` by ghz: the same interface as `open_loop.Sender`."""
-
-    def __init__(self, address: str, folder: Path) -> None:
-        self._address = address
-        path = shutil.which("ghz")
-        if path is None:
-            raise SystemExit("ghz is not on PATH: go install github.com/bojand/ghz/cmd/ghz@latest")
-        protos = folder / "scoring.protoset"
-        options = ["-Iproto", "--include_imports", f"--descriptor_set_out={protos}"]
-        command = [sys.executable, "-m", "grpc_tools.protoc", *options, "fraudengine/v1/scoring.proto"]
-        subprocess.run(command, cwd=ROOT, check=True)
-        call = ["--call", "fraudengine.v1.ScoringService/Score", "-O", "json"]
-        self._command = [path, "--insecure", "--protoset", str(protos), *call]
-        self._runs = 0
-
-    def closed(self, callers: int, seconds: float) -> list[Call]:
-        """Keep `callers` calls under way."""
-        return self._run("-c", str(callers), "--connections", "4", "-z", f"{seconds}s")
-
-    def open(self, rate: float, seconds: float) -> list[Call]:
-        """Begin `rate` calls in a second, evenly spaced."""
-        total = str(round(rate * seconds))
-        return self._run("--async", "-c", "4", "--connections", "4", "-r", str(round(rate)), "-n", total)
-
-    def _run(self, *options: str) -> list[Call]:
-        self._runs += 1
-        names = {
-            "transaction_id": f"{self._runs}-{{{{.RequestNumber}}}}",
-            # Few, so that the state grows no more after a while.
-            "customer_id": "{{randomInt 0 999}}",
-        }
-        told = {**names, "amount_minor": 1_999}
-        data = json.dumps({"transaction": {**told, "event_time_micros": time.time_ns() // 1_000}})
-        command = [*self._command, *options, "-d", data, self._address]
-        said = subprocess.run(command, capture_output=True, check=True).stdout
-        details = json.loads(said)["details"]
-        ended = [
-            (datetime.fromisoformat(each["timestamp"]).timestamp(), each["latency"] / 1e6, each["status"])
-            for each in details
-            # Those under way when ghz hangs up at the end of its time.
-            if "closing" not in each["error"]
-        ]
-        first = min(at for at, *_ in ended)
-        return [Call(at - first, latency, status.upper()) for at, latency, status in ended]
+def load(address: str, **told: Any) -> Summary:  # noqa: ANN401 - fields of Plan
+    """Send single calls."""
+    service = Connection(address=address, timeout_seconds=10.0, retries=0)
+    return run(Plan(connection=service, concurrency=CALLERS["single"], **told))
 
 
-def measured(kind: str, sender: Sender | Ghz, process: ScoringProcess, seconds: float) -> dict[str, Any]:
-    """Find the capacity, send three times of it, and wait until all is as before."""
-    sender.closed(CALLERS[kind], 2.0)
-    usual = sender.closed(CALLERS[kind], CAPACITY_SECONDS)
+def single(process: ScoringProcess, seconds: float) -> dict[str, Any]:
+    """Find the capacity for single calls, send three times of it, and wait until all is as before."""
+    usual = load(process.address, calls=30_000)
+    capacity = usual.statuses["OK"] / usual.seconds
+    load(process.address, calls=round(capacity * 3 * 2), rate=capacity * 3)
+    before = process.resident_bytes()
+    calls = load(process.address, calls=round(capacity * 3 * seconds), rate=capacity * 3)
+    grown = process.resident_bytes() - before
+    rate = capacity / 2
+    after = [
+        load(process.address, calls=round(rate), rate=rate, warmup_calls=0) for _ in range(int(AFTER_SECONDS))
+    ]
+    usual_p99, accepted_p99 = p99_ms(usual), p99_ms(calls)
+    late = [
+        number + 1
+        for number, each in enumerate(after)
+        if set(each.statuses) != {"OK"} or p99_ms(each) > usual_p99
+    ]
+    return {
+        "capacity_per_second": round(capacity, 1),
+        "usual_ms": percentiles_ms(usual.latencies_ns),
+        "offered_per_second": round(calls.plan.calls / calls.seconds, 1),
+        "statuses": dict(calls.statuses),
+        "accepted_per_second": round(calls.statuses["OK"] / calls.seconds, 1),
+        "accepted_ms": percentiles_ms(calls.latencies_ns),
+        "accepted_p99_over_usual": round(accepted_p99 / usual_p99, 2),
+        "rejected_ms": percentiles_ms(calls.rejections_ns),
+        "sender_late_ms": percentiles_ms(calls.delays_ns),
+        "sender_busy": round(calls.sender_busy, 2),
+        "grown_bytes": grown,
+        "usual_again_after_seconds": float(max(late, default=0)),
+    }
+
+
+def p99_ms(summary: Summary) -> float:
+    """Return the 99th percentile of the latency."""
+    return percentiles_ms(summary.latencies_ns)["p99"] or 0.0
+
+
+def batches(sender: Sender, process: ScoringProcess, seconds: float) -> dict[str, Any]:
+    """Find the capacity for batches, send three times of it, and wait until all is as before."""
+    sender.closed(CALLERS["batches"], 2.0)
+    usual = sender.closed(CALLERS["batches"], CAPACITY_SECONDS)
     capacity = len(usual) / CAPACITY_SECONDS
     sender.open(capacity * 3, 2.0)
     before = process.resident_bytes()
@@ -143,8 +140,10 @@ def main() -> None:
                     scoring_process(bundle, *given.set) as process,
                     grpc.insecure_channel(process.address) as channel,
                 ):
-                    sender = Ghz(process.address, folder) if kind == "single" else Sender(channel, BATCH)
-                    results[kind] = measured(kind, sender, process, given.seconds)
+                    if kind == "single":
+                        results[kind] = single(process, given.seconds)
+                    else:
+                        results[kind] = batches(Sender(channel, BATCH), process, given.seconds)
                     print(kind, json.dumps(results[kind], indent=1), flush=True)
     save("overload", {"machine": facts("grpcio"), "seconds": given.seconds, "overload": results})
 

@@ -62,12 +62,11 @@ def send_load(
     warmup_calls: int,
     pool: list[bytes],
     prefix: str,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], dict[str, int], dict[str, int], float, float]:
+) -> tuple[Any, ...]:
     """Send calls to a scoring service, as `Plan` says; `pool` has transactions without id and time.
 
-    Returns latencies and delays in nanoseconds, calls by status, transactions by outcome, seconds, and the
-    largest share of a processor that a sending thread took. Raises `ConfigError` where something given cannot
-    be used, `ServiceError` where nobody answers.
+    Returns the fields of `fraudengine.loadtest.summary.Sent`. Raises `ConfigError` where something given
+    cannot be used, `ServiceError` where nobody answers.
     """
 
 @final

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import polars as pl
 import pytest
 
 from fraudengine.cli import main
+from fraudengine.cli.console import print_table
 from fraudengine.cli.exit_codes import ExitCode
+from fraudengine.features import catalogue
 
 HEADER = "transaction_id,event_time,customer_id,amount_minor,merchant_id,channel,is_fraud\n"
 GOOD = "t1,2024-01-01T00:00:00Z,c1,100,m1,ecommerce,0\n"
@@ -185,3 +188,62 @@ def test_inspect_refuses_what_is_no_bundle(
         (tmp_path / "manifest.json").write_text(content)
     assert run("inspect", tmp_path) == ExitCode.FAILED
     assert said in capsys.readouterr().err
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> io.StringIO:
+    # A terminal without colours, so that what is printed is text alone.
+    for name, value in {"TERM": "dumb", "COLUMNS": str(columns), "LINES": "25"}.items():
+        monkeypatch.setenv(name, value)
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdout", terminal)
+    return terminal
+
+
+MEANING = "a sentence that is longer than any terminal, which would be folded there many times " * 20
+TABLE = ("Features", ["name", "unit", "meaning"], [("customer_merchant_seen_30d", "count", MEANING)])
+
+
+@pytest.mark.parametrize("colours", ["", "1"])
+def test_a_row_in_a_pipe_is_one_line(colours: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("FORCE_COLOR", colours)
+    print_table(*TABLE)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "customer_merchant_seen_30d" in line]
+    assert MEANING.strip() in line
+
+
+def test_a_value_of_several_lines_is_one_line_in_a_pipe(capsys: Captured) -> None:
+    print_table("Messages", ["id", "error"], [(1234567, "refused\nby the other side"), (2, None)])
+    assert "│ 1,234,567 │ refused by the other side │" in capsys.readouterr().out
+
+
+def test_every_feature_can_be_found_in_a_pipe(capsys: Captured) -> None:
+    assert run("features") == ExitCode.OK
+    out = capsys.readouterr().out
+    for name, meaning in catalogue().select("name", "meaning").iter_rows():
+        assert any(f"│ {name} " in line and f" {meaning} " in line for line in out.splitlines())
+
+
+def test_a_terminal_folds_all_but_the_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch, 60)
+    print_table(*TABLE)
+    lines = terminal.getvalue().splitlines()
+    assert {len(line) for line in lines} == {60}
+    assert sum("│ customer_merchant_seen_30d │ count │ a " in line for line in lines) == 1
+    assert len(lines) > 20
+
+
+def test_a_narrow_terminal_gets_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch, 44)
+    print_table(*TABLE)
+    lines = [line.strip() for line in terminal.getvalue().splitlines()]
+    assert lines[:3] == ["Features", "name     customer_merchant_seen_30d", "unit     count"]
+    assert max(map(len, lines)) <= 44
+
+
+@pytest.mark.parametrize("columns", [30, 200])
+def test_a_table_without_rows_is_printed(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    terminal = on_terminal(monkeypatch, columns)
+    print_table("Nothing", ["name", "a header that is longer than the terminal"], [])
+    assert "Nothing" in terminal.getvalue()

@@ -24,6 +24,7 @@ SERVICE = Connection(address="127.0.0.1:1")
 def summary(latencies_ms: list[float], **plan: Any) -> Summary:
     sent = Sent(
         latencies_ns=(np.array(latencies_ms) * 1e6).astype(np.int64),
+        rejections_ns=np.array([2_000_000], np.int64),
         delays_ns=np.full(len(latencies_ms), 1_000_000, np.int64),
         statuses={"OK": len(latencies_ms)},
         outcomes={"approve": 3, "block": 1, "degraded": 1, "refused": 2},
@@ -70,6 +71,7 @@ def test_a_summary_counts_transactions_and_calls() -> None:
     told = summary([1.0, 2.0, 10.0], rate=5.0).as_dict()
     assert (told["loop"], told["seconds"], told["calls_per_second"]) == ("open", 2.0, 1.5)
     assert told["sender_busy"] == 0.25
+    assert told["rejection_ms"]["p99"] == 2.0
     assert told["decided"] == {"approve": 3, "review": 0, "block": 1}
     assert (told["transactions_per_second"], told["refused"], told["degraded_share"]) == (2.0, 2, 0.25)
     assert (told["latency_ms"]["p50"], told["send_delay_ms"]["p99"]) == (2.0, 1.0)

@@ -11,8 +11,9 @@ use crate::error::{Kind, to_py_err};
 
 /// Certificates of the service's signers, the client's own certificate and key (PEM), the service's name.
 type Tls = (Option<Vec<u8>>, Option<(Vec<u8>, Vec<u8>)>, Option<String>);
-/// Latencies, delays, statuses, outcomes, seconds, busy.
+/// Latencies, rejections, delays, statuses, outcomes, seconds, busy.
 type Sent<'py> = (
+    Bound<'py, PyArray1<i64>>,
     Bound<'py, PyArray1<i64>>,
     Bound<'py, PyArray1<i64>>,
     BTreeMap<&'static str, u64>,
@@ -58,6 +59,7 @@ pub fn send_load(
         LoadError::Config(_) => to_py_err(Kind::Config, error.to_string()),
         LoadError::NoAnswer(_) => to_py_err(Kind::Service, error.to_string()),
     })?;
-    let (latencies, delays) = (sent.latencies.into_pyarray(py), sent.delays.into_pyarray(py));
-    Ok((latencies, delays, sent.statuses, sent.outcomes, sent.elapsed.as_secs_f64(), sent.busy))
+    let [latencies, rejections, delays] =
+        [sent.latencies, sent.rejections, sent.delays].map(|times| times.into_pyarray(py));
+    Ok((latencies, rejections, delays, sent.statuses, sent.outcomes, sent.elapsed.as_secs_f64(), sent.busy))
 }

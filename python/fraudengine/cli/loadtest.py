@@ -105,7 +105,7 @@ def loadtest(
     if as_json:
         print_json(told)
     else:
-        _print(told)
+        _print(summary, told)
     notify(_notices(summary, told))
     if not told["statuses"].get("OK"):
         raise typer.Exit(ExitCode.FAILED)
@@ -123,7 +123,7 @@ def _write(path: Path, text: str) -> None:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def _print(told: dict[str, Any]) -> None:
+def _print(summary: Summary, told: dict[str, Any]) -> None:
     latency = told["latency_ms"]
     print_table("Latency, ms", list(latency), [list(latency.values())])
     statuses = ", ".join(f"{name} {count:,}" for name, count in told["statuses"].items())
@@ -138,6 +138,9 @@ def _print(told: dict[str, Any]) -> None:
         ("refused / repeated", f"{told['refused']:,} / {told['repeated']:,}"),
         ("degraded", "nothing decided" if share is None else f"{told['degraded']:,} ({share:.2%})"),
     ]
+    if len(summary.rejections_ns):
+        ended = told["rejection_ms"]
+        rows.append(("not answered, ended after p50 / p99, ms", f"{ended['p50']:.3g} / {ended['p99']:.3g}"))
     if told["loop"] == "open":
         delays = told["send_delay_ms"]
         rows.append(("sent late by p50 / p99, ms", f"{delays['p50']:.3g} / {delays['p99']:.3g}"))

@@ -51,10 +51,8 @@ def timeline(
     return alt.layer(points, _ring(base))
 
 
-def map_chart(
-    told: Sequence[StoredTransaction], chosen: str, reference: str
-) -> alt.LayerChart | alt.FacetChart | None:
-    """Return where the payments were made; `None`: no place is known."""
+def map_chart(told: Sequence[StoredTransaction], chosen: str, reference: str) -> dict[str, Any] | None:
+    """Return where the payments were made, as a specification of Vega-Lite; `None`: no place is known."""
     table = _table([each for each in told if each.latitude is not None], chosen, reference)
     if table.empty:
         return None
@@ -66,9 +64,9 @@ def map_chart(
         "center": [(west + east) / 2, (south + north) / 2],
         "scale": 57.3 * _MAP_PIXELS / min(span, _WORLD_PIXELS),
     }
-    outlines = alt.Chart(
-        alt.InlineData(values=_countries(), format=alt.TopoDataFormat(feature="countries", type="topojson"))
-    ).mark_geoshape(fill="#8A97A6", fillOpacity=0.22, stroke="#8A97A6", strokeWidth=0.6, clip=True)
+    outlines = alt.Chart(alt.NamedData("countries")).mark_geoshape(
+        fill="#8A97A6", fillOpacity=0.22, stroke="#8A97A6", strokeWidth=0.6, clip=True
+    )
     lines = alt.Chart(alt.graticule(step=[10, 10])).mark_geoshape(
         filled=False, stroke="#8A97A6", strokeWidth=0.3, strokeOpacity=0.5, clip=True
     )
@@ -76,8 +74,12 @@ def map_chart(
     points = base.mark_point(filled=True, size=80, opacity=0.85, clip=True).encode(
         color=_by_action(), shape=_shape(), tooltip=_tips()
     )
-    layers = alt.layer(lines, outlines, points, _ring(base), height=_HEIGHT)
-    return layers.project(**projection)
+    layers = alt.layer(lines, outlines, points, _ring(base), height=_HEIGHT).project(**projection)
+    specification: dict[str, Any] = layers.to_dict()
+    # The outlines come last: Altair would copy and check each of their 10,000 points several times.
+    shape = {"type": "topojson", "feature": "countries"}
+    specification["layer"][1]["data"] = {"values": _countries(), "format": shape}
+    return specification
 
 
 def reasons_chart(reasons: Sequence[Reason], labels: Sequence[str]) -> alt.Chart:

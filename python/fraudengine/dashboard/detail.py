@@ -180,7 +180,7 @@ def _customer(told: StoredTransaction, reference: str) -> None:
         if drawn is None:
             st.caption("No place of these payments is known.")
         else:
-            st.altair_chart(drawn, width="stretch")
+            st.vega_lite_chart(drawn, width="stretch")
     table = rows.frame(around, zone(), reference)
     with st.expander("As a table"):
         st.dataframe(rows.styled(table), hide_index=True)

@@ -26,6 +26,8 @@ class Sent(NamedTuple):
     ----------
     latencies_ns
         Of each call that was answered, or not within its deadline; from its intended time.
+    rejections_ns
+        Of each call that ended in another way; from when it was sent.
     delays_ns
         Of each call: how much later than intended it was sent.
     statuses
@@ -39,6 +41,7 @@ class Sent(NamedTuple):
     """
 
     latencies_ns: npt.NDArray[np.int64]
+    rejections_ns: npt.NDArray[np.int64]
     delays_ns: npt.NDArray[np.int64]
     statuses: dict[str, int]
     outcomes: dict[str, int]
@@ -58,6 +61,9 @@ class Summary:
         From the start to the last answer.
     latencies_ns
         Sorted; of the calls that were answered OK or ran into their deadline.
+    rejections_ns
+        Of the calls that ended in another way, for example because too many were under way; from when they
+        were sent.
     delays_ns
         How much later than intended calls were sent: the sender's own share of the latencies.
     sender_busy
@@ -71,6 +77,7 @@ class Summary:
     plan: Plan
     seconds: float
     latencies_ns: npt.NDArray[np.int64]
+    rejections_ns: npt.NDArray[np.int64]
     delays_ns: npt.NDArray[np.int64]
     sender_busy: float
     statuses: Counter[str]
@@ -84,6 +91,7 @@ class Summary:
             seconds=sent.seconds,
             sender_busy=sent.busy,
             latencies_ns=np.sort(sent.latencies_ns),
+            rejections_ns=sent.rejections_ns,
             delays_ns=sent.delays_ns,
             statuses=Counter(sent.statuses),
             outcomes=Counter(sent.outcomes),
@@ -114,6 +122,7 @@ class Summary:
             "calls_per_second": round(self.statuses["OK"] / seconds, 1),
             "transactions_per_second": round(decided / seconds, 1),
             "latency_ms": percentiles_ms(self.latencies_ns),
+            "rejection_ms": percentiles_ms(self.rejections_ns),
             "statuses": dict(self.statuses),
             "decided": {action: self.outcomes[action] for action in _ACTIONS},
             "refused": self.outcomes["refused"],

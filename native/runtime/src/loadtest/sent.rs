@@ -14,6 +14,8 @@ use crate::grpc::code_name;
 pub struct Sent {
     /// Nanoseconds from the intended time, of each call that was answered, or not within its deadline.
     pub latencies: Vec<i64>,
+    /// Nanoseconds from when it was sent, of each call that was ended in another way.
+    pub rejections: Vec<i64>,
     /// Nanoseconds by which each call was sent later than intended.
     pub delays: Vec<i64>,
     /// Calls by the name of their status.
@@ -54,6 +56,7 @@ struct Outcomes {
 impl Sent {
     pub(super) fn with(mut self, other: Self) -> Self {
         self.latencies.extend(other.latencies);
+        self.rejections.extend(other.rejections);
         self.delays.extend(other.delays);
         for (name, count) in other.statuses {
             *self.statuses.entry(name).or_default() += count;
@@ -80,6 +83,8 @@ impl Sent {
         // Who waits in vain until the deadline counts; who was turned away at once does not.
         if matches!(code, Code::Ok | Code::DeadlineExceeded) {
             self.latencies.push(latency);
+        } else {
+            self.rejections.push(sent.elapsed().as_nanos() as i64);
         }
         match answer {
             Ok(bytes) if batch => {
@@ -132,7 +137,7 @@ mod tests {
         sent.take(now, now, Err(Status::resource_exhausted("full")), false);
         let counts: Vec<_> = sent.outcomes.into_iter().collect();
         assert_eq!(counts, [("approve", 1), ("block", 1), ("degraded", 1), ("refused", 2), ("repeated", 1)]);
-        assert_eq!((sent.latencies.len(), sent.delays.len()), (1, 3));
+        assert_eq!((sent.latencies.len(), sent.rejections.len(), sent.delays.len()), (1, 2, 3));
         assert_eq!(sent.statuses["RESOURCE_EXHAUSTED"], 1);
     }
 }
