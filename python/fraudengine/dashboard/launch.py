@@ -96,8 +96,8 @@ def options(dashboard: DashboardSettings, port: int) -> dict[str, Any]:
         )
     if secrets.name:
         told["secrets.files"] = [str(_file(secrets, "oidc_secrets"))]
-        if importlib.util.find_spec("authlib") is None:
-            raise ConfigError("dashboard.oidc_secrets needs one more package: pip install Authlib")
+        if any(importlib.util.find_spec(name) is None for name in ("authlib", "httpx")):
+            raise ConfigError("dashboard.oidc_secrets needs more packages: pip install 'fraudengine[oidc]'")
     if dashboard.tls_certificate.name or dashboard.tls_key.name:
         told["server.sslCertFile"] = str(_file(dashboard.tls_certificate, "tls_certificate"))
         told["server.sslKeyFile"] = str(_file(dashboard.tls_key, "tls_key"))
