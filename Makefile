@@ -67,7 +67,7 @@ test: build ## Everything that must be green before a merge
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest fraudengine._native
 	$(BIN)/pytest --ignore=tests/e2e
-	$(BIN)/pytest tests/e2e/test_stream_parity.py tests/e2e/test_stream_bad_bytes.py tests/e2e/test_dashboard_browser.py
+	$(BIN)/pytest tests/e2e/test_stream_parity.py tests/e2e/test_stream_bad_bytes.py tests/e2e/test_dashboard_browser.py tests/e2e/test_dashboard_oidc.py
 
 .PHONY: proofs
 proofs: build ## Kills, takeovers, outages, damaged snapshots and exchanged models on real services (a quarter of an hour)

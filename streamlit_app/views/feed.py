@@ -6,6 +6,7 @@ what is open (`?transaction=ID`, `?customer=ID`, `?merchant=ID`), so that it can
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -18,6 +19,8 @@ from fraudengine.stores import FeedEntry, Filter, StoredTransaction
 SIZE: Final = 100
 # Longest time that one search of a list takes; then it says how far it has come.
 SEARCH_SECONDS: Final = 1.5
+# How long a transaction that was not found is looked for again.
+AGAIN_SECONDS: Final = 15.0
 TABLE: Final = "feed_table"
 KINDS: Final = ("transaction", "customer", "merchant")
 
@@ -36,7 +39,7 @@ def search() -> None:
     elif stores().page(Filter(merchant_id=text), 1).transactions:
         st.query_params["merchant"] = text
     else:
-        st.session_state.feed_nothing = text
+        st.session_state.feed_nothing = (text, time.monotonic())
 
 
 def _forget() -> None:
@@ -76,9 +79,7 @@ def listed() -> None:
     with chips:
         wanted = filters.asked(customer, merchant)
     if nothing := st.session_state.get("feed_nothing"):
-        st.warning(
-            f"No transaction, customer or merchant has the id {nothing!r}.", icon=":material/search_off:"
-        )
+        unknown(*nothing)
     for kind, value in (("customer", customer), ("merchant", merchant)):
         if value:
             st.button(f"{kind}: {value}", icon=":material/close:", on_click=_forget)
@@ -90,6 +91,16 @@ def listed() -> None:
 
 def _searched() -> None:
     guarded(search)()
+
+
+@panel
+def unknown(text: str, since: float) -> None:
+    """Say that nothing has this id, and look again for a while: who asks at once may be before the writer."""
+    if time.monotonic() - since < AGAIN_SECONDS and stores().find(text) is not None:
+        _forget()
+        st.query_params["transaction"] = text
+        st.rerun()
+    st.warning(f"No transaction, customer or merchant has the id {text!r}.", icon=":material/search_off:")
 
 
 @panel

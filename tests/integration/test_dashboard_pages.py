@@ -157,6 +157,16 @@ def test_a_customer_or_a_merchant_is_found_by_its_id(settings: Settings, word: s
         assert "has the id 'nobody'" in all_text(shown)
 
 
+def test_who_searches_before_the_writer_finds_it_a_moment_later(settings: Settings) -> None:
+    with page(settings, "feed") as shown:
+        shown.text_input(key="feed_search").set_value("t2").run()
+        assert "has the id 't2'" in all_text(shown)
+        fill(settings)
+        shown.run()
+        assert not shown.exception
+        assert "3.00 EUR" in all_text(shown)
+
+
 def test_a_transaction_is_shown_in_full(settings: Settings) -> None:
     fill(settings)
     with page(settings, "feed") as shown:
