@@ -35,13 +35,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
+
 import grpc
+from load_requests import requests
 
 from fraudengine.client.connection import SCORE, Connection
 from fraudengine.datasets.synthetic import SyntheticConfig, generate
 from fraudengine.loadtest import Plan
 from fraudengine.loadtest import run as load
-from fraudengine.loadtest.requests import pool, requests
+from fraudengine.loadtest.requests import pool
 from fraudengine.training import TrainOptions, train
 from machine import facts, save
 

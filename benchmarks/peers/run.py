@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 HERE = Path(__file__).resolve().parent
-sys.path[1:1] = [str(HERE.parent)]
+sys.path[1:1] = [str(HERE.parent), str(HERE.parents[1] / "tests" / "support")]
 
-from report import markdown, svg  # noqa: E402 - the folder above is needed by the topics
+from report import markdown, svg  # noqa: E402 - the folders are needed by the topics
 
 if TYPE_CHECKING:
     from report import Run

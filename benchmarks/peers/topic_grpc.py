@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 import polars as pl
+from load_requests import requests
 
 from calls import tree_seconds
 from environments import pins, python
@@ -30,7 +31,7 @@ from fraudengine.bundle import Bundle
 from fraudengine.client.connection import SCORE, Connection
 from fraudengine.loadtest import Plan
 from fraudengine.loadtest import run as load
-from fraudengine.loadtest.requests import pool, requests
+from fraudengine.loadtest.requests import pool
 from fraudengine.wire.inference_pb2 import ModelInferRequest
 from machine import facts
 from report import Run

@@ -31,6 +31,7 @@ __all__ = [
     "catalogue_hash",
     "init_logging",
     "is_card_number",
+    "is_request_id",
     "send_load",
 ]
 
@@ -47,6 +48,9 @@ def init_logging(level: str, json: bool) -> None:
 
 def is_card_number(text: str) -> bool:
     """Return whether a text is 13 to 19 digits (spaces, hyphens aside), like a card's, that pass Luhn."""
+
+def is_request_id(text: str) -> bool:
+    """Return whether a text may go on as the id of a call: short, plain, no card number."""
 
 def send_load(
     address: str,
@@ -198,8 +202,11 @@ _Accepted = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.i
 
 @final
 class GrpcServer:
-    """The native transport of the scoring service; made by `open_server` of who decides."""
+    """The native transport of the scoring service; `settings`: `serving.native_transport.native_json`."""
 
+    def __new__(
+        cls, scoring: Scoring | StreamScoring, settings: str, callers: Callers | None = None
+    ) -> GrpcServer: ...
     @property
     def address(self) -> str:
         """Where it listens, `HOST:PORT`."""
@@ -386,9 +393,6 @@ class Scoring:
     def score_batch(self, request: bytes, rows_max: int) -> bytes | tuple[str, str, str]:
         """Decide a `ScoreBatchRequest`: a `ScoreBatchResponse`, or why the whole of it is refused."""
 
-    def open_server(self, settings: str, callers: Callers | None = None) -> GrpcServer:
-        """Answer calls by the native transport too; `settings` are `Settings.grpc_json`."""
-
 @final
 class Sinks:
     """The writers to PostgreSQL and Redis, behind decisions that somebody else takes."""
@@ -461,9 +465,6 @@ class StreamScoring:
 
     def status(self) -> dict[str, Any]:
         """Return what it is doing, with counters."""
-
-    def open_server(self, settings: str, callers: Callers | None = None) -> GrpcServer:
-        """Answer calls by the native transport too; `settings` are `Settings.grpc_json`."""
 
     def close(self, seconds: float) -> int:
         """Wait so long until the broker has everything, and end; return how many records it does not have."""

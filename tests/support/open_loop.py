@@ -11,8 +11,9 @@ from itertools import count, cycle, islice
 from typing import Any
 
 import grpc
+from load_requests import requests
 
-from fraudengine.loadtest.requests import pool, requests
+from fraudengine.loadtest.requests import pool
 
 __all__ = ["Call", "Sender", "percentile"]
 

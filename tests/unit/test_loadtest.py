@@ -9,12 +9,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from load_requests import requests
 
 from fraudengine.client.connection import Connection
 from fraudengine.errors import ConfigError
 from fraudengine.loadtest import Plan, Summary
 from fraudengine.loadtest.plot import percentile_plot
-from fraudengine.loadtest.requests import pool, requests
+from fraudengine.loadtest.requests import pool
 from fraudengine.loadtest.summary import Sent, percentiles_ms
 from fraudengine.wire.scoring_pb2 import ScoreBatchRequest, ScoreRequest
 

@@ -14,13 +14,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyBytesMethods, PyDict};
 
 use crate::error::{Kind, to_py_err};
-use crate::grpc_server::{PyCallers, PyGrpcServer};
 use crate::model::Activation;
 use crate::scoring::{Told, told};
 
 /// See `_native.pyi`.
 #[pyclass(name = "StreamScoring", module = "fraudengine._native", frozen)]
-pub struct PyStreamScoring(Arc<Through>);
+pub struct PyStreamScoring(pub(crate) Arc<Through>);
 
 #[derive(IntoPyObject)]
 enum Asked<'py> {
@@ -138,17 +137,6 @@ impl PyStreamScoring {
         }
         status.set_item("degraded", by_reason)?;
         Ok(status)
-    }
-
-    /// Answers calls by the native transport too.
-    #[pyo3(signature = (settings, callers=None))]
-    fn open_server(
-        &self,
-        py: Python<'_>,
-        settings: &str,
-        callers: Option<&Bound<'_, PyCallers>>,
-    ) -> PyResult<PyGrpcServer> {
-        PyGrpcServer::open(py, settings, callers, Arc::clone(&self.0))
     }
 
     /// Waits until the broker has everything, for so long at most, and ends; returns how many records it does not have.

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fraudengine_runtime::grpc::{Admitted, Callers, GrpcSettings, METHODS, Scoring, Server};
+use fraudengine_runtime::grpc::{
+    self, Admitted, Callers, GrpcSettings, METHODS, Scoring, Server, ServerError,
+};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::error::{Kind, to_py_err};
+use crate::follow::PyStreamScoring;
+use crate::scoring::PyScoring;
 
 /// See `_native.pyi`.
 #[pyclass(name = "Callers", module = "fraudengine._native", frozen)]
@@ -42,24 +46,34 @@ impl PyCallers {
 #[pyclass(name = "GrpcServer", module = "fraudengine._native", frozen)]
 pub struct PyGrpcServer(Server);
 
-impl PyGrpcServer {
-    /// Listens; `scoring` decides.
-    pub fn open<S: Scoring>(
-        py: Python<'_>,
-        settings: &str,
-        callers: Option<&Bound<'_, PyCallers>>,
-        scoring: Arc<S>,
-    ) -> PyResult<Self> {
-        let config = |error: String| to_py_err(Kind::Config, error);
-        let settings = GrpcSettings::parse(settings).map_err(|error| config(error.to_string()))?;
-        let callers = callers.map(|callers| Arc::clone(&callers.get().0));
-        let server = py.detach(|| Server::open(&settings, callers, scoring));
-        Ok(Self(server.map_err(|error| config(error.to_string()))?))
-    }
+/// Who decides: one of the classes that the service has for that.
+#[derive(FromPyObject)]
+enum Decides<'py> {
+    Own(Bound<'py, PyScoring>),
+    Stream(Bound<'py, PyStreamScoring>),
 }
 
 #[pymethods]
 impl PyGrpcServer {
+    #[new]
+    #[pyo3(signature = (scoring, settings, callers=None))]
+    #[allow(clippy::needless_pass_by_value, reason = "an argument of a Python method, converted")]
+    fn new(
+        py: Python<'_>,
+        scoring: Decides<'_>,
+        settings: &str,
+        callers: Option<&Bound<'_, PyCallers>>,
+    ) -> PyResult<Self> {
+        let config = |error: String| to_py_err(Kind::Config, error);
+        let settings = GrpcSettings::parse(settings).map_err(|error| config(error.to_string()))?;
+        let callers = callers.map(|callers| Arc::clone(&callers.get().0));
+        let server = match scoring {
+            Decides::Own(own) => open(py, &settings, callers, Arc::clone(&own.get().0)),
+            Decides::Stream(stream) => open(py, &settings, callers, Arc::clone(&stream.get().0)),
+        };
+        Ok(Self(server.map_err(|error| config(error.to_string()))?))
+    }
+
     /// Where it listens, `HOST:PORT`.
     #[getter]
     fn address(&self) -> String {
@@ -90,4 +104,19 @@ impl PyGrpcServer {
         all.set_item("denied", figures.denied().into_iter().collect::<std::collections::BTreeMap<_, _>>())?;
         Ok(all)
     }
+}
+
+fn open<S: Scoring>(
+    py: Python<'_>,
+    settings: &GrpcSettings,
+    callers: Option<Arc<Callers>>,
+    scoring: Arc<S>,
+) -> Result<Server, ServerError> {
+    py.detach(|| Server::open(settings, callers, scoring))
+}
+
+/// Whether a text may go on as the id of a call.
+#[pyfunction]
+pub fn is_request_id(text: &str) -> bool {
+    grpc::is_request_id(text.as_bytes())
 }

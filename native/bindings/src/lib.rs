@@ -47,5 +47,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(catalogue::catalogue_hash, module)?)?;
     module.add_function(wrap_pyfunction!(loadtest::send_load, module)?)?;
     module.add_function(wrap_pyfunction!(scoring::is_card_number, module)?)?;
+    module.add_function(wrap_pyfunction!(grpc_server::is_request_id, module)?)?;
     Ok(())
 }

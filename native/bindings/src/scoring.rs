@@ -14,7 +14,6 @@ use pyo3::types::{PyBytes, PyBytesMethods};
 use tokio::sync::oneshot;
 
 use crate::engine::PyEngine;
-use crate::grpc_server::{PyCallers, PyGrpcServer};
 use crate::model::Activation;
 
 /// Transactions decided before others get their turn.
@@ -24,10 +23,10 @@ const FEW: usize = 4;
 
 /// See `_native.pyi`.
 #[pyclass(name = "Scoring", module = "fraudengine._native", frozen)]
-pub struct PyScoring(Arc<Own>);
+pub struct PyScoring(pub(crate) Arc<Own>);
 
 /// A state, and what was answered from it.
-struct Own {
+pub(crate) struct Own {
     engine: Py<PyEngine>,
     /// The answers, and the short hash of the model that decides: exchanged together with it.
     answers: Mutex<(Answers, u64)>,
@@ -105,17 +104,6 @@ impl PyScoring {
             Ok(response) => Scored::Decided(PyBytes::new(py, &response)),
             Err(refusal) => Scored::Refused(told(refusal)),
         }
-    }
-
-    /// Answers calls by the native transport too.
-    #[pyo3(signature = (settings, callers=None))]
-    fn open_server(
-        &self,
-        py: Python<'_>,
-        settings: &str,
-        callers: Option<&Bound<'_, PyCallers>>,
-    ) -> PyResult<PyGrpcServer> {
-        PyGrpcServer::open(py, settings, callers, Arc::clone(&self.0))
     }
 }
 

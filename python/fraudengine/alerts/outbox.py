@@ -78,23 +78,20 @@ class Outbox:
             self._db = sqlite3.connect(
                 self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
         except sqlite3.Error as error:
             raise AlertError(f"{self._path} cannot be used: {error}") from error
-        try:
-            self._prepare()
-        except BaseException:
-            self._db.close()
-            raise
 
     def _prepare(self) -> None:
-        try:
-            self._path.chmod(0o600)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            with self.transaction() as db:
-                self._migrate(db)
-        except sqlite3.Error as error:
-            raise AlertError(f"{self._path} cannot be used: {error}") from error
+        self._path.chmod(0o600)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        with self.transaction() as db:
+            self._migrate(db)
 
     def _migrate(self, db: sqlite3.Connection) -> None:
         (version,) = db.execute("PRAGMA user_version").fetchone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -25,15 +26,15 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._calls = _ByMethod(
-            Histogram(
-                "fraudengine_grpc_call_seconds",
-                "From a request to its answer, by method.",
-                ["method"],
-                buckets=_SECONDS,
-                registry=self.registry,
-            )
+        latency = Histogram(
+            "fraudengine_grpc_call_seconds",
+            "From a request to its answer, by method.",
+            ["method"],
+            buckets=_SECONDS,
+            registry=self.registry,
         )
+        # Every call has one to look up.
+        self._of_method: Callable[[str], Histogram] = functools.cache(latency.labels)
         self._open = Gauge("fraudengine_grpc_calls_open", "Requests under way.", registry=self.registry)
         self.refused = Counter(
             "fraudengine_grpc_refused", "Transactions refused, by rule.", ["rule"], registry=self.registry
@@ -88,7 +89,7 @@ class Metrics:
 
     def call(self, method: str) -> Timed:
         """Measure one request."""
-        return Timed(self._open, self._calls[method])
+        return Timed(self._open, self._of_method(method))
 
 
 class Timed:
@@ -110,15 +111,3 @@ class Timed:
         """End."""
         self._open.dec()
         self._calls.observe(time.perf_counter() - self._since)
-
-
-class _ByMethod(dict[str, Histogram]):
-    """The histograms of methods, each looked up once."""
-
-    def __init__(self, latency: Histogram) -> None:
-        self._latency = latency
-
-    def __missing__(self, method: str) -> Histogram:
-        found: Histogram = self._latency.labels(method)
-        self[method] = found
-        return found

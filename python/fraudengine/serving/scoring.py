@@ -129,9 +129,10 @@ class ScoringService(ABC):
         Waits for the batch that is being decided, so it is called off the event loop.
         """
 
+    @property
     @abstractmethod
-    def open_native(self, settings: str, callers: _native.Callers | None) -> _native.GrpcServer:
-        """Return a native transport that decides the same way; see `native_transport.native_json`."""
+    def native(self) -> _native.Scoring | _native.StreamScoring:
+        """Who decides, for a transport that asks by itself."""
 
     @abstractmethod
     def start(self, say_ready: Callable[[bool], None]) -> None:
@@ -210,9 +211,10 @@ class OwnScoringService(ScoringService):
         """Decide with another bundle from the next call on."""
         self._scoring.activate(bundle.activation())
 
-    def open_native(self, settings: str, callers: _native.Callers | None) -> _native.GrpcServer:
-        """Return a native transport that decides with the same state."""
-        return self._scoring.open_server(settings, callers)
+    @property
+    def native(self) -> _native.Scoring:
+        """Who decides."""
+        return self._scoring
 
     def snapshot(self) -> bytes:
         """Return the state as bytes."""

@@ -243,10 +243,7 @@ def _native_transport(
     # It and what is behind it log by themselves.
     _native.init_logging(settings.log.level, wants_json(settings.log))
     callers = None if clients is None else clients.native
-    try:
-        opened = service.open_native(native_json(settings.serve), callers)
-    except ConfigError as error:
-        raise ConfigError(f"serve.host and serve.native_port: {error}") from error
+    opened = _native.GrpcServer(service.native, native_json(settings.serve), callers)
     metrics.registry.register(NativeFigures(opened.figures))
     return opened
 

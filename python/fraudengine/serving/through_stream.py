@@ -148,9 +148,10 @@ class StreamScoringService(ScoringService):
         """Return the windows of a customer in the replica."""
         return self._native.customer_windows(customer_id) or {}
 
-    def open_native(self, settings: str, callers: _native.Callers | None) -> _native.GrpcServer:
-        """Return a native transport whose answers are the stream's too."""
-        return self._native.open_server(settings, callers)
+    @property
+    def native(self) -> _native.StreamScoring:
+        """Who hands transactions to the stream and has its answers."""
+        return self._native
 
     def status(self) -> dict[str, Any]:
         """Return what it is doing, with counters."""

@@ -73,13 +73,9 @@ impl Desk {
         }
     }
 
-    /// The id that the caller sent if it is sane (short, plain, no card number), else a new one.
+    /// The id that the caller sent if it is sane, else a new one.
     fn id(&self, headers: &HeaderMap) -> HeaderValue {
-        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._:/+=-".contains(byte);
-        let sent = headers.get(REQUEST_ID).filter(|value| {
-            let bytes = value.as_bytes();
-            (1..=64).contains(&bytes.len()) && bytes.iter().all(is_plain) && !is_card_number(bytes)
-        });
+        let sent = headers.get(REQUEST_ID).filter(|value| is_request_id(value.as_bytes()));
         let made = || {
             let text = format!("{}-{:x}", self.prefix, self.next.fetch_add(1, Relaxed));
             HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("-"))
@@ -206,6 +202,12 @@ impl Drop for Call {
         }
         self.tell(took);
     }
+}
+
+/// Whether bytes may go on as the id of a call: short, plain, no card number.
+pub fn is_request_id(bytes: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._:/+=-".contains(byte);
+    (1..=64).contains(&bytes.len()) && bytes.iter().all(is_plain) && !is_card_number(bytes)
 }
 
 /// The time of the header `grpc-timeout`: at most eight digits and a unit.

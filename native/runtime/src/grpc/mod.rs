@@ -21,6 +21,7 @@ use bytes::Bytes;
 use crate::scoring::Refusal;
 
 pub(crate) use call::code_name;
+pub use call::is_request_id;
 pub use callers::{Admitted, Callers};
 pub use figures::{Figures, METHODS};
 pub(crate) use messages::Raw;

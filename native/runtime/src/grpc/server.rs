@@ -33,7 +33,7 @@ const KEEPALIVE_WAIT: Duration = Duration::from_secs(20);
 #[derive(Debug, Error)]
 pub enum ServerError {
     /// The address cannot be used.
-    #[error("{address} cannot be used: {why}")]
+    #[error("serve.host and serve.native_port: {address} cannot be used: {why}")]
     Address {
         /// `HOST:PORT`.
         address: String,
@@ -44,7 +44,7 @@ pub enum ServerError {
     #[error("the threads of the native transport cannot be started: {0}")]
     Threads(std::io::Error),
     /// Certificate or key are not usable.
-    #[error("certificate and key cannot be used: {0}")]
+    #[error("serve.tls_certificate and serve.tls_key cannot be used: {0}")]
     Tls(tonic::transport::Error),
 }
 

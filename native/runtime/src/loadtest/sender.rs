@@ -1,12 +1,11 @@
 //! One sending thread.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tonic::client::Grpc;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -107,25 +106,26 @@ impl<'p> Sender<'p> {
         sent
     }
 
+    /// Makes a call that was due at a time; none: now. Returns when it was due, when it was sent, and the answer.
+    async fn call(&self, due: Option<Instant>) -> (Instant, Instant, Result<Bytes, Status>) {
+        let mut caller = self.caller.clone();
+        let since = Instant::now();
+        let answer = caller.call(self.stock.request()).await;
+        (due.unwrap_or(since), since, answer)
+    }
+
     /// Makes calls, so many of them under way at any time.
     fn closed(&self, calls: usize, at_once: usize) -> Sent {
         let mut sent = Sent::default();
-        let one = || {
-            let mut caller = self.caller.clone();
-            async move {
-                let since = Instant::now();
-                let answer = caller.call(self.stock.request()).await;
-                (since, answer)
-            }
-        };
         self.runtime.block_on(async {
-            let mut under_way: FuturesUnordered<_> = (0..calls.min(at_once)).map(|_| one()).collect();
+            let mut under_way: FuturesUnordered<_> =
+                (0..calls.min(at_once)).map(|_| self.call(None)).collect();
             let mut left = calls - under_way.len();
-            while let Some((since, answer)) = under_way.next().await {
-                sent.take(since, since, answer, self.plan.batch > 0);
+            while let Some((due, since, answer)) = under_way.next().await {
+                sent.take(due, since, answer, self.plan.batch > 0);
                 if left > 0 {
                     left -= 1;
-                    under_way.push(one());
+                    under_way.push(self.call(None));
                 }
             }
         });
@@ -137,7 +137,6 @@ impl<'p> Sender<'p> {
     fn open(&self, number: usize, rate: f64, start: Instant) -> Sent {
         let (ring, mut rings) = mpsc::unbounded_channel::<Instant>();
         let (calls, threads) = (self.plan.calls, self.plan.threads);
-        let room = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
         let mut sent = Sent::default();
         std::thread::scope(|scope| {
             scope.spawn(move || {
@@ -155,17 +154,10 @@ impl<'p> Sender<'p> {
                 while open || !under_way.is_empty() {
                     tokio::select! {
                         biased;
-                        due = rings.recv(), if open && room.available_permits() > 0 => {
-                            let Some(due) = due else { open = false; continue };
-                            let permit = Arc::clone(&room).try_acquire_owned();
-                            let mut caller = self.caller.clone();
-                            under_way.push(async move {
-                                let since = Instant::now();
-                                let answer = caller.call(self.stock.request()).await;
-                                drop(permit);
-                                (due, since, answer)
-                            });
-                        }
+                        due = rings.recv(), if open && under_way.len() < IN_FLIGHT_MAX => match due {
+                            Some(due) => under_way.push(self.call(Some(due))),
+                            None => open = false,
+                        },
                         Some((due, since, answer)) = under_way.next(), if !under_way.is_empty() => {
                             sent.take(due, since, answer, self.plan.batch > 0);
                         }
