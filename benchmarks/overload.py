@@ -1,18 +1,20 @@
 """Three times what the scoring service can do, for half a minute: what is accepted, what is turned away.
 
-    python benchmarks/overload.py [--seconds 30] [--only batches|single]
+    python benchmarks/overload.py [--seconds 30] [--only batches|single] [--native]
 
-A service in a process of its own, on the cores of the client. Its capacity is what a closed loop gets out of
-it; then an open loop begins three times as many calls; then half of the capacity, to see how soon all is
-as before. `batches` are `ScoreBatch` calls of 256 by grpcio; `single` are `Score` calls by the sender of
-`fraudengine loadtest`. (The native transport takes more single calls than this machine can send beside it.)
-Writes results/overload.json.
+A service in a process of its own with the first core to itself, and its callers on the others: what is sent
+beyond its capacity costs the service what it costs to turn it away, and nothing else. Its capacity is what
+a closed loop gets out of it; then an open loop begins three times as many calls; then half of the capacity,
+to see how soon all is as before. `batches` are `ScoreBatch` calls of 256, `single` are `Score` calls by the
+sender of `fraudengine loadtest`. (The native transport takes more single calls in a second than one core
+can send three times.) Writes results/overload.json, with `--native` results/overload_native.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections import Counter
@@ -44,17 +46,17 @@ def load(address: str, **told: Any) -> Summary:  # noqa: ANN401 - fields of Plan
     return run(Plan(connection=service, concurrency=CALLERS["single"], **told))
 
 
-def single(process: ScoringProcess, seconds: float) -> dict[str, Any]:
+def single(process: ScoringProcess, address: str, seconds: float) -> dict[str, Any]:
     """Find the capacity for single calls, send three times of it, and wait until all is as before."""
-    usual = load(process.address, calls=30_000)
+    usual = load(address, calls=30_000)
     capacity = usual.statuses["OK"] / usual.seconds
-    load(process.address, calls=round(capacity * 3 * 2), rate=capacity * 3)
+    load(address, calls=round(capacity * 3 * 2), rate=capacity * 3)
     before = process.resident_bytes()
-    calls = load(process.address, calls=round(capacity * 3 * seconds), rate=capacity * 3)
+    calls = load(address, calls=round(capacity * 3 * seconds), rate=capacity * 3)
     grown = process.resident_bytes() - before
     rate = capacity / 2
     after = [
-        load(process.address, calls=round(rate), rate=rate, warmup_calls=0) for _ in range(int(AFTER_SECONDS))
+        load(address, calls=round(rate), rate=rate, warmup_calls=0) for _ in range(int(AFTER_SECONDS))
     ]
     usual_p99, accepted_p99 = p99_ms(usual), p99_ms(calls)
     late = [
@@ -127,8 +129,12 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--seconds", type=float, default=30.0)
     arguments.add_argument("--only", choices=list(CALLERS))
+    arguments.add_argument("--native", action="store_true", help="call the native transport")
     arguments.add_argument("--set", action="append", default=[], help="a setting of the service")
     given = arguments.parse_args()
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise SystemExit("the callers need a core beside the one of the service")
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -136,16 +142,18 @@ def main() -> None:
         bundle = train(history, TrainOptions(), folder / "model").bundle.path
         for kind in CALLERS:
             if given.only in (None, kind):
-                with (
-                    scoring_process(bundle, *given.set) as process,
-                    grpc.insecure_channel(process.address) as channel,
-                ):
-                    if kind == "single":
-                        results[kind] = single(process, given.seconds)
-                    else:
-                        results[kind] = batches(Sender(channel, BATCH), process, given.seconds)
+                # Threads and processes run where the thread that starts them may.
+                os.sched_setaffinity(0, cores[:1])
+                with scoring_process(bundle, "serve.native_port=0", *given.set) as process:
+                    os.sched_setaffinity(0, cores[1:])
+                    address = (given.native and process.native) or process.address
+                    with grpc.insecure_channel(address) as channel:
+                        if kind == "single":
+                            results[kind] = single(process, address, given.seconds)
+                        else:
+                            results[kind] = batches(Sender(channel, BATCH), process, given.seconds)
                     print(kind, json.dumps(results[kind], indent=1), flush=True)
-    save("overload", {"machine": facts("grpcio"), "seconds": given.seconds, "overload": results})
+    save("overload_native" if given.native else "overload", {"machine": facts("grpcio"), "seconds": given.seconds, "overload": results})
 
 
 if __name__ == "__main__":

@@ -281,7 +281,7 @@ def latency(bench: Bench) -> dict[str, Any]:
             echo = subprocess.Popen(
                 [
                     *(BARE, "echo", settings.kafka.brokers, settings.kafka.transactions_topic, echo_topic),
-                    *(str(seconds + 15), "1"),
+                    *(str(seconds + 15), str(settings.output.linger_ms)),
                 ],
                 stdout=subprocess.DEVNULL,
             )

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,11 +27,14 @@ class ScoringProcess:
         `HOST:PORT`.
     pid
         Of the process.
+    native
+        Address of the native transport, where the settings ask for it.
 
     """
 
     address: str
     pid: int
+    native: str | None = None
 
     def resident_bytes(self) -> int:
         """Return the memory of the process."""
@@ -44,17 +48,22 @@ def scoring_process(bundle: Path, *settings: str) -> Iterator[ScoringProcess]:
     command = [sys.executable, "-c", program, "serve", str(bundle), "--json"]
     for setting in ("serve.port=0", "http.port=0", *settings):
         command += ["--set", setting]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=bundle.parent, stdout=pipe, stderr=pipe) as process:
+    # What it says goes to a file: a pipe that nobody reads is full after some hundred lines, and then the service waits.
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(command, cwd=bundle.parent, stdout=subprocess.PIPE, stderr=said) as process,
+    ):
         try:
             assert process.stdout is not None
             answer = b""
             while not answer.endswith(b"\n}\n") and (line := process.stdout.readline()):
                 answer += line
             told = json.loads(answer)
-            yield ScoringProcess(told["address"], process.pid)
+            yield ScoringProcess(told["address"], process.pid, told["native"])
             process.send_signal(signal.SIGTERM)
-            _, said = process.communicate(timeout=STOP_SECONDS)
-            assert (process.returncode, b"drained" in said) == (0, True), said
+            process.communicate(timeout=STOP_SECONDS)
+            said.seek(0)
+            told_last = said.read()
+            assert (process.returncode, b"drained" in told_last) == (0, True), told_last[-4_000:]
         finally:
             process.kill()

@@ -27,9 +27,12 @@ const _: () = {
     assert!(AMOUNT_MINOR_MAX < 1 << AMOUNT_BITS, "every amount fits");
 };
 
-/// Capacities grow through these steps; the last one leaves room to slide above the exact bound. Even, so that
-/// the 16-bit column fills whole words.
-const CAPACITIES: [u16; 19] = [2, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 288, 432, 580];
+/// Capacities grow through these steps, small ones from 16 on: room that is not used is most of what a customer takes
+/// in vain. The last one leaves room to slide above the exact bound. Even, so that the 16-bit column fills whole words.
+const CAPACITIES: [u16; 27] = [
+    2, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 240, 288, 360,
+    432, 580,
+];
 
 // The largest block suits a full log: its events, one more, and an eighth to spare.
 const _: () = {

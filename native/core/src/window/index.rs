@@ -40,7 +40,7 @@ impl Index {
     }
 
     const fn full(words: usize, keys: usize) -> bool {
-        2 * (keys + 1) > words
+        keys + 1 > words / 4 * 3
     }
 
     const fn sparse(words: usize, keys: usize) -> bool {
@@ -174,7 +174,7 @@ mod tests {
     fn only_sizes_that_an_index_reaches_are_accepted() {
         assert!(Index::with_words(4, 0).is_some_and(|index| index.log2() == 4));
         assert!(Index::with_words(3, 0).is_none(), "below the smallest");
-        assert!(Index::with_words(4, 8).is_none(), "full");
+        assert!(Index::with_words(4, 11).is_some() && Index::with_words(4, 12).is_none(), "full");
         assert!(Index::with_words(8, 3).is_none(), "nearly empty");
         assert!(Index::with_words(63, 1_000).is_none() && Index::with_words(64, 1).is_none());
     }
