@@ -55,9 +55,7 @@ def single(process: ScoringProcess, address: str, seconds: float) -> dict[str, A
     calls = load(address, calls=round(capacity * 3 * seconds), rate=capacity * 3)
     grown = process.resident_bytes() - before
     rate = capacity / 2
-    after = [
-        load(address, calls=round(rate), rate=rate, warmup_calls=0) for _ in range(int(AFTER_SECONDS))
-    ]
+    after = [load(address, calls=round(rate), rate=rate, warmup_calls=0) for _ in range(int(AFTER_SECONDS))]
     usual_p99, accepted_p99 = p99_ms(usual), p99_ms(calls)
     late = [
         number + 1
@@ -153,7 +151,10 @@ def main() -> None:
                         else:
                             results[kind] = batches(Sender(channel, BATCH), process, given.seconds)
                     print(kind, json.dumps(results[kind], indent=1), flush=True)
-    save("overload_native" if given.native else "overload", {"machine": facts("grpcio"), "seconds": given.seconds, "overload": results})
+    save(
+        "overload_native" if given.native else "overload",
+        {"machine": facts("grpcio"), "seconds": given.seconds, "overload": results},
+    )
 
 
 if __name__ == "__main__":
