@@ -48,7 +48,7 @@ def scoring_process(bundle: Path, *settings: str) -> Iterator[ScoringProcess]:
     command = [sys.executable, "-c", program, "serve", str(bundle), "--json"]
     for setting in ("serve.port=0", "http.port=0", *settings):
         command += ["--set", setting]
-    # What it says goes to a file: a pipe that nobody reads is full after some hundred lines, and the service waits.
+    # What it says goes to a file: once a pipe that nobody reads is full, the service waits.
     with (
         tempfile.TemporaryFile() as said,
         subprocess.Popen(command, cwd=bundle.parent, stdout=subprocess.PIPE, stderr=said) as process,
