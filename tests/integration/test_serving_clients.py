@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scoring_server import running
+from scoring_server import at, running
 from small_bundle import scoring_bundle
 from small_history import small_history
 
@@ -96,14 +96,16 @@ def test_grpcurl_shows_the_field_at_fault(grpcurl: str, server: ScoringServer) -
     assert '"reason": "CATEGORY_OUT_OF_RANGE"' in told
 
 
-def test_ghz_gets_an_answer_to_every_call(ghz: str, server: ScoringServer, tmp_path: Path) -> None:
+def test_ghz_gets_an_answer_to_every_call(
+    ghz: str, server: ScoringServer, transport: str, tmp_path: Path
+) -> None:
     # Compiled, because the parser of ghz 0.93 takes no `optional`.
     protos = str(tmp_path / "scoring.protoset")
     compiled = f"--descriptor_set_out={protos}"
     options = ("-Iproto", "--include_imports", compiled, "fraudengine/v1/scoring.proto")
     run(sys.executable, "-m", "grpc_tools.protoc", *options)
     common = (ghz, "--insecure", "--protoset", protos)
-    one = transaction("{{.RequestNumber}}")
+    one = transaction(f"{transport}-{{{{.RequestNumber}}}}")
     asked: dict[str, tuple[Any, int]] = {
         "Score": ({"transaction": one}, 2_000),
         "ScoreBatch": ({"transactions": [one] * 64}, 100),
@@ -111,7 +113,7 @@ def test_ghz_gets_an_answer_to_every_call(ghz: str, server: ScoringServer, tmp_p
     }
     for method, (data, count) in asked.items():
         call = ("--call", f"fraudengine.v1.ScoringService/{method}", "-d", json.dumps(data))
-        said = run(*common, *call, "-n", str(count), "-c", "8", "-O", "json", server.address)
+        said = run(*common, *call, "-n", str(count), "-c", "8", "-O", "json", at(server, transport))
         report = json.loads(said)
         assert report["statusCodeDistribution"] == {"OK": count}, method
 
