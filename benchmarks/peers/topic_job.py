@@ -191,6 +191,7 @@ def measure(options: argparse.Namespace) -> Run | None:
         f"{name}, every score of {answered(name, count):,}: at most {each:.1e} apart"
         for name, each in apart.items()
     ]
+    first_part = [f"{WORDS[name]} {number:,}" for name, number in SLOW.items() if name in names]
     text = f"python benchmarks/peers/run.py job --rounds {options.rounds}"
     return Run(
         "job",
@@ -206,9 +207,7 @@ def measure(options: argparse.Namespace) -> Run | None:
             "Nobody is stopped from batching; wall time includes the sending of the records by the driver on "
             "the same cores.",
             "Quix Streams hands rows over one by one and scores them so.",
-            "The slowest answer the first part only: "
-            + ", ".join(f"{WORDS[name]} {number:,}" for name, number in SLOW.items() if name in names)
-            + ".",
+            *[f"The slowest answer the first part only: {', '.join(first_part)}."][: len(first_part)],
         ],
         aims,
     )
