@@ -207,7 +207,7 @@ def measure(options: argparse.Namespace) -> Run | None:
             "Nobody is stopped from batching; wall time includes the sending of the records by the driver on "
             "the same cores.",
             "Quix Streams hands rows over one by one and scores them so.",
-            *[f"The slowest answer the first part only: {', '.join(first_part)}."][: len(first_part)],
+            *([f"The slowest answer the first part only: {', '.join(first_part)}."] if first_part else []),
         ],
         aims,
     )
