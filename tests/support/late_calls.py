@@ -58,6 +58,12 @@ class Calls:
         # To look through all that the caller has loaded takes Python longer than a call may.
         gc.collect()
         gc.freeze()
+        try:
+            await self._send(rate, seconds, name)
+        finally:
+            gc.unfreeze()
+
+    async def _send(self, rate: float, seconds: float, name: str) -> None:
         async with grpc.aio.insecure_channel(self._address) as channel:
             score = channel.unary_unary(_SCORE)
             began = time.perf_counter()
@@ -70,7 +76,6 @@ class Calls:
                 under_way.add(task)
                 task.add_done_callback(under_way.discard)
             await asyncio.gather(*under_way)
-        gc.unfreeze()
 
     async def _one(self, score: Any, name: str, number: int, due: float) -> None:
         self.sent += 1
