@@ -29,12 +29,15 @@ class ScoringProcess:
         Of the process.
     native
         Address of the native transport, where the settings ask for it.
+    metrics
+        Address of the page of metrics.
 
     """
 
     address: str
     pid: int
     native: str | None = None
+    metrics: str | None = None
 
     def resident_bytes(self) -> int:
         """Return the memory of the process."""
@@ -42,16 +45,17 @@ class ScoringProcess:
 
 
 @contextmanager
-def scoring_process(bundle: Path, *settings: str) -> Iterator[ScoringProcess]:
-    """Yield a service that runs until the block ends; it must drain and say so."""
+def scoring_process(bundle: Path, *settings: str, said: int | None = None) -> Iterator[ScoringProcess]:
+    """Yield a service that runs until the block ends; it must drain, and say so unless `said` takes it."""
     program = "import sys; from fraudengine.cli import main; main(sys.argv[1:])"
     command = [sys.executable, "-c", program, "serve", str(bundle), "--json"]
     for setting in ("serve.port=0", "http.port=0", *settings):
         command += ["--set", setting]
-    # What it says goes to a file: once a pipe that nobody reads is full, the service waits.
     with (
-        tempfile.TemporaryFile() as said,
-        subprocess.Popen(command, cwd=bundle.parent, stdout=subprocess.PIPE, stderr=said) as process,
+        tempfile.TemporaryFile() as kept,
+        subprocess.Popen(
+            command, cwd=bundle.parent, stdout=subprocess.PIPE, stderr=kept if said is None else said
+        ) as process,
     ):
         try:
             assert process.stdout is not None
@@ -59,11 +63,12 @@ def scoring_process(bundle: Path, *settings: str) -> Iterator[ScoringProcess]:
             while not answer.endswith(b"\n}\n") and (line := process.stdout.readline()):
                 answer += line
             told = json.loads(answer)
-            yield ScoringProcess(told["address"], process.pid, told["native"])
+            yield ScoringProcess(told["address"], process.pid, told["native"], told["metrics"])
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=STOP_SECONDS)
-            said.seek(0)
-            told_last = said.read()
-            assert (process.returncode, b"drained" in told_last) == (0, True), told_last[-4_000:]
+            kept.seek(0)
+            told_last = kept.read()
+            drained = said is not None or b"drained" in told_last
+            assert (process.returncode, drained) == (0, True), told_last[-4_000:]
         finally:
             process.kill()

@@ -20,7 +20,7 @@ from fraudengine.streaming.client import OperatorClient
 
 __all__ = ["StreamUnderTest", "eventually"]
 
-_COMMAND = [sys.executable, "-c", "from fraudengine.cli import main; main()"]
+_PROGRAM = ["-c", "from fraudengine.cli import main; main()"]
 
 
 def eventually(condition: Callable[[], object], seconds: float, what: str) -> None:
@@ -43,10 +43,14 @@ class StreamUnderTest(ChildUnderTest):
         `SECTION.KEY` and value; the port of the door for operators is free unless given.
     folder
         Working folder: log and answers go there.
+    python
+        Interpreter that has the version under test.
 
     """
 
-    def __init__(self, bundle: Path, settings: Mapping[str, object], folder: Path) -> None:
+    def __init__(
+        self, bundle: Path, settings: Mapping[str, object], folder: Path, python: str = sys.executable
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "stream.log"
         self._out = folder / "stream.out"
@@ -54,7 +58,7 @@ class StreamUnderTest(ChildUnderTest):
         options = [part for name, value in given.items() for part in ("--set", f"{name}={_text(value)}")]
         with self.log.open("ab") as log, self._out.open("wb") as out:
             self.process = subprocess.Popen(
-                [*_COMMAND, "stream", str(bundle), "--json", *options],
+                [python, *_PROGRAM, "stream", str(bundle), "--json", *options],
                 stdout=out,
                 stderr=log,
                 cwd=folder,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use fraudengine_runtime::grpc::{
     self, Admitted, Callers, GrpcSettings, METHODS, Scoring, Server, ServerError,
 };
+use fraudengine_runtime::log;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -100,6 +101,7 @@ impl PyGrpcServer {
         }
         all.set_item("calls", calls)?;
         all.set_item("open", figures.open.load(std::sync::atomic::Ordering::Relaxed))?;
+        all.set_item("log_lines_dropped", log::lines_dropped())?;
         all.set_item("refused", figures.refused())?;
         all.set_item("denied", figures.denied().into_iter().collect::<std::collections::BTreeMap<_, _>>())?;
         Ok(all)

@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use fraudengine_runtime::log;
 use fraudengine_runtime::metrics::Metrics;
 use fraudengine_runtime::settings::Settings;
 use fraudengine_runtime::stream::Stream;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyCFunction, PyDict};
 
 use crate::error::{Kind, to_py_err};
 use crate::model::Activation;
@@ -173,6 +174,10 @@ fn figures(metrics: &Metrics, status: &Bound<'_, PyDict>) -> PyResult<()> {
 
 /// Sends the log of the native threads to standard error.
 #[pyfunction]
-pub fn init_logging(level: &str, json: bool) -> PyResult<()> {
-    fraudengine_runtime::log::init(level, json).map_err(|error| to_py_err(Kind::Config, error))
+pub fn init_logging(py: Python<'_>, level: &str, json: bool) -> PyResult<()> {
+    if log::init(level, json).map_err(|error| to_py_err(Kind::Config, error))? {
+        let end = PyCFunction::new_closure(py, None, None, |_, _| log::end())?;
+        py.import("atexit")?.call_method1("register", (end,))?;
+    }
+    Ok(())
 }

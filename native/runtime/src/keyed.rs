@@ -17,7 +17,7 @@ use crate::payload::protobuf;
 use crate::payload::reasons::FeatureNames;
 use crate::settings::Settings;
 use crate::stream::chunk::{Chunk, Refused};
-use crate::stream::output::NO_MODEL;
+use crate::stream::encoder::NO_MODEL;
 use crate::stream::reader::Reader;
 use crate::stream::{StreamError, short_hash};
 

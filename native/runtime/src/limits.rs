@@ -19,6 +19,9 @@ pub const SHOWN_CHARACTERS_MAX: usize = 24;
 pub const PARTITIONS_MAX: usize = 1_024;
 /// Largest part of a snapshot file; a larger one is not believed.
 pub const SNAPSHOT_PART_BYTES_MAX: u64 = 1 << 31;
+/// Lines of the log that wait to be written; further ones are dropped and counted.
+pub const LOG_LINES_WAITING_MAX: usize = 1_000;
+
 /// Chunks between two threads of the stream; at the bound the earlier thread waits.
 pub const CHUNKS_QUEUED_MAX: usize = 4;
 

@@ -15,6 +15,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use fraudengine_core::engine::TableStats;
 use fraudengine_core::event::{ENTITY_KINDS, EntityKind};
 
+use crate::log;
 use crate::sink::{SinkHandle, SinkState, Status};
 
 /// Upper bounds of the latency buckets in microseconds.
@@ -268,6 +269,9 @@ impl Metrics {
             family(out, &name, "counter", help);
             let _ = writeln!(out, "{name} {}", value.load(Relaxed));
         }
+        let name = "fraudengine_log_lines_dropped_total";
+        family(out, name, "counter", "Lines of the log that nobody took in time.");
+        let _ = writeln!(out, "{name} {}", log::lines_dropped());
         family(out, "fraudengine_dead_letters_total", "counter", "Records refused, by reason.");
         for (name, value) in REASONS.iter().zip(&self.dead_letters).skip(1) {
             let _ =

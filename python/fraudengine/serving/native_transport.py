@@ -70,6 +70,11 @@ class NativeFigures:
             calls.add_metric([method], [(_le(bound), n) for bound, n in buckets], seconds)
         yield calls
         yield GaugeMetricFamily(f"{name}_calls_open", "Calls under way.", value=figures["open"])
+        yield CounterMetricFamily(
+            "fraudengine_log_lines_dropped",
+            "Lines of the native log that nobody took in time.",
+            value=figures["log_lines_dropped"],
+        )
         refused = CounterMetricFamily(f"{name}_refused", "Transactions refused, by rule.", labels=["rule"])
         denied = CounterMetricFamily(
             f"{name}_denied", "Calls denied before they were looked at.", labels=["reason"]

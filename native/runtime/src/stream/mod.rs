@@ -6,7 +6,8 @@
 //!                      parts of the snapshot ──> snapshot writer
 //! ```
 //!
-//! One thread each, joined by bounded channels; the chunks are reused. [`Stream`] runs them whenever this
+//! One thread each, joined by bounded channels; the chunks are reused. Small chunks are carried through all steps by the
+//! thread that read them ([`step`]). [`Stream`] runs them whenever this
 //! process has the seat, beginning each time with [`recovery`].
 
 pub mod alignment;
@@ -16,6 +17,7 @@ pub mod chunk;
 pub mod decider;
 pub mod delivery;
 pub mod drill;
+pub mod encoder;
 mod error;
 mod model;
 pub mod output;
@@ -29,9 +31,10 @@ pub mod snapshot_file;
 pub mod snapshot_writer;
 pub mod source;
 mod standby;
+pub mod step;
 mod supervisor;
 
+pub use encoder::short_hash;
 pub use error::StreamError;
 pub use model::{ActiveModel, ModelSlot};
-pub use output::short_hash;
 pub use supervisor::{Phase, Stream};
