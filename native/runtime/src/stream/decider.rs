@@ -1,4 +1,4 @@
-//! The middle step: the only writer of the state. It decides chunk by chunk; its thread copies, between two chunks, a
+//! The middle thread: the only writer of the state. It decides chunk by chunk, and between two chunks copies a
 //! few parts of the state for the next snapshot.
 
 use std::path::PathBuf;
@@ -18,9 +18,8 @@ use super::chunk::{Chunk, DecidedChunk};
 use super::delivery::Delivery;
 use super::drill::Drill;
 use super::model::ModelSlot;
-use super::output::Outlet;
 use super::snapshot_writer::{Begin, ToWriter};
-use super::step::{Given, Step, Way};
+use super::source::hand_over;
 use crate::metrics::{Metrics, Stage, now_micros};
 use crate::settings::FeaturesIn;
 use crate::stop::Stop;
@@ -35,12 +34,8 @@ const TELLING: Duration = Duration::from_secs(1);
 /// How long the thread waits for a chunk before it goes on copying.
 const IDLE: Duration = Duration::from_millis(5);
 
-/// What the step owns.
+/// What the thread owns.
 pub struct Decider {
-    /// Where decided chunks go; none once no more will come.
-    pub output: Option<Way<Outlet>>,
-    /// Ends waiting for it.
-    pub abandon: Stop,
     /// The state.
     pub engine: Engine,
     /// Rows decided so far.
@@ -75,71 +70,6 @@ pub struct Decider {
     pub progress: Arc<Mutex<Vec<i64>>>,
 }
 
-/// The thread's work: decides what is queued until the source closes the queue.
-pub fn run(step: &Step<Decider>, chunks: &Receiver<Chunk>, empty: &Sender<Chunk>) -> Result<(), StreamError> {
-    let mut copies = Copies::new(&*step.lock()?);
-    loop {
-        match chunks.recv_timeout(IDLE) {
-            Ok(chunk) => {
-                let given = step.lock()?.take(chunk)?;
-                step.passed();
-                match given {
-                    // The source may be gone already; then nobody needs the chunk.
-                    Given::Back(chunk) => drop(empty.try_send(chunk)),
-                    Given::On => {}
-                    Given::Nowhere => break,
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
-        copies.look_after(&*step.lock()?);
-    }
-    // With its queue the output ends.
-    step.lock()?.output = None;
-    Ok(())
-}
-
-/// When the state is copied, and told of.
-struct Copies {
-    copying: Option<Copying>,
-    /// Chunks decided before the newest copy began. At rest nothing is copied: there is nothing new to keep.
-    saved: Option<u64>,
-    answered: u64,
-    last_copy: Instant,
-    last_told: Instant,
-}
-
-impl Copies {
-    fn new(decider: &Decider) -> Self {
-        decider.metrics.set_tables(decider.engine.tables());
-        let (answered, now) = (decider.metrics.snapshots_answered.load(Relaxed), Instant::now());
-        Self { copying: None, saved: None, answered, last_copy: now, last_told: now }
-    }
-
-    fn look_after(&mut self, decider: &Decider) {
-        if self.last_told.elapsed() >= TELLING {
-            decider.metrics.set_tables(decider.engine.tables());
-            self.last_told = Instant::now();
-        }
-        if let Some(copy) = &mut self.copying {
-            if copy.resume <= Instant::now() && decider.copy_some(copy) {
-                self.copying = None;
-                self.last_copy = Instant::now();
-            }
-            return;
-        }
-        let asked = decider.metrics.snapshots_asked.load(Relaxed);
-        let due = self.last_copy.elapsed() >= decider.interval && self.saved != Some(decider.chunks);
-        if due || asked != self.answered {
-            self.copying = decider.begin_copy();
-            if self.copying.is_some() {
-                (self.saved, self.answered) = (Some(decider.chunks), asked);
-            }
-        }
-    }
-}
-
 /// A copy under way.
 struct Copying {
     /// The part that is copied next.
@@ -149,16 +79,50 @@ struct Copying {
 }
 
 impl Decider {
-    /// Decides a chunk and passes it on.
-    pub fn take(&mut self, mut chunk: Chunk) -> Result<Given, StreamError> {
-        self.decide(&mut chunk);
-        let Some(output) = &self.output else { return Ok(Given::Nowhere) };
-        if let Some(mut outlet) = output.carry(&chunk)?
-            && outlet.takes_at_once(&chunk)
-        {
-            return Ok(if outlet.send(&chunk, &self.abandon)? { Given::Back(chunk) } else { Given::Nowhere });
+    /// Decides until the source closes its channel; returns itself for the last snapshot.
+    pub fn run(
+        mut self,
+        chunks: &Receiver<Chunk>,
+        decided: &Sender<Chunk>,
+        stop: &Stop,
+    ) -> Result<Self, StreamError> {
+        let mut copying: Option<Copying> = None;
+        // Chunks decided before the newest copy began. At rest nothing is copied: there is nothing new to keep.
+        let mut saved = None;
+        let mut answered = self.metrics.snapshots_answered.load(Relaxed);
+        let (mut last_copy, mut last_told) = (Instant::now(), Instant::now());
+        self.metrics.set_tables(self.engine.tables());
+        loop {
+            match chunks.recv_timeout(IDLE) {
+                Ok(mut chunk) => {
+                    self.decide(&mut chunk);
+                    if !hand_over(chunk, decided, stop) {
+                        return Ok(self);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(self),
+            }
+            if last_told.elapsed() >= TELLING {
+                self.metrics.set_tables(self.engine.tables());
+                last_told = Instant::now();
+            }
+            if let Some(copy) = &mut copying {
+                if copy.resume <= Instant::now() && self.copy_some(copy) {
+                    copying = None;
+                    last_copy = Instant::now();
+                }
+                continue;
+            }
+            let asked = self.metrics.snapshots_asked.load(Relaxed);
+            let due = last_copy.elapsed() >= self.interval && saved != Some(self.chunks);
+            if due || asked != answered {
+                copying = self.begin_copy();
+                if copying.is_some() {
+                    (saved, answered) = (Some(self.chunks), asked);
+                }
+            }
         }
-        Ok(output.enqueue(chunk, &self.abandon))
     }
 
     fn decide(&mut self, chunk: &mut Chunk) {

@@ -6,8 +6,7 @@
 //!                      parts of the snapshot ──> snapshot writer
 //! ```
 //!
-//! One thread each, joined by bounded channels; the chunks are reused. Small chunks are carried through all steps by the
-//! thread that read them ([`step`]). [`Stream`] runs them whenever this
+//! One thread each, joined by bounded channels; the chunks are reused. [`Stream`] runs them whenever this
 //! process has the seat, beginning each time with [`recovery`].
 
 pub mod alignment;
@@ -31,7 +30,6 @@ pub mod snapshot_file;
 pub mod snapshot_writer;
 pub mod source;
 mod standby;
-pub mod step;
 mod supervisor;
 
 pub use encoder::short_hash;

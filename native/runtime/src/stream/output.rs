@@ -1,4 +1,4 @@
-//! The last step: what decided chunks send (see [`encoder`](super::encoder)) goes out and is acknowledged.
+//! The last thread: what decided chunks send (see [`encoder`](super::encoder)) goes out and is acknowledged.
 //!
 //! An alert is sent when its decision is acknowledged, never before: a crash must not leave an alert on a decision
 //! that is not in the log, because the transaction would be decided, and alerted, again.
@@ -6,7 +6,7 @@
 //! The dead letters of a chunk are acknowledged before its decisions are sent: a restart goes on behind the last
 //! recorded decision, and would never come back to a refused record before it.
 //!
-//! What is in flight is bounded: when the broker does not acknowledge, the step waits, the bounded channels
+//! What is in flight is bounded: when the broker does not acknowledge, this thread waits, the bounded channels
 //! fill, and the source stops reading.
 
 use std::collections::VecDeque;
@@ -21,7 +21,6 @@ use super::chunk::Chunk;
 use super::delivery::{ALERTS, DEAD_LETTERS, DECISIONS, Delivery, TOPICS};
 use super::encoder::Encoder;
 use super::recovery;
-use super::step::Step;
 use crate::kafka::{Delivery as Delivered, Producer, Record};
 use crate::metrics::{Metrics, Stage, now_micros};
 use crate::settings::Settings;
@@ -33,45 +32,7 @@ const IDLE: Duration = Duration::from_millis(2);
 /// How long a wait for acknowledgements lasts before a stop is looked for.
 const ACKNOWLEDGE_MS: i32 = 20;
 
-/// The thread's work: sends what is queued until the queue closes, and takes acknowledgements until everything is
-/// acknowledged. When `abandon` is set, gives up at once.
-pub fn run(
-    step: &Step<Outlet>,
-    chunks: &Receiver<Chunk>,
-    empty: &Sender<Chunk>,
-    abandon: &Stop,
-) -> Result<(), StreamError> {
-    let mut last_acknowledged = Instant::now();
-    while !abandon.is_set() {
-        match chunks.recv_timeout(IDLE) {
-            Ok(chunk) => {
-                step.lock()?.send(&chunk, abandon)?;
-                step.passed();
-                // The source may be gone already; then nobody needs the chunk.
-                let _ = empty.try_send(chunk);
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
-        if last_acknowledged.elapsed() >= IDLE {
-            step.lock()?.acknowledge(0)?;
-            last_acknowledged = Instant::now();
-        }
-        while !abandon.is_set() && !step.lock()?.has_room() {
-            step.lock()?.acknowledge(ACKNOWLEDGE_MS)?;
-        }
-    }
-    let mut outlet = step.lock()?;
-    while !abandon.is_set() && outlet.delivery.outstanding() > 0 {
-        outlet.acknowledge(ACKNOWLEDGE_MS)?;
-    }
-    if abandon.is_set() {
-        outlet.producer.abandon();
-    }
-    Ok(())
-}
-
-/// What the step owns.
+/// The thread's work.
 pub struct Outlet {
     producer: Producer,
     encoder: Encoder,
@@ -119,17 +80,51 @@ impl Outlet {
         }
     }
 
-    /// Whether a chunk can be sent without waiting for acknowledgements.
-    pub fn takes_at_once(&self, chunk: &Chunk) -> bool {
-        chunk.refused.is_empty() && self.has_room()
-    }
-
-    fn has_room(&self) -> bool {
-        self.delivery.in_flight() < self.in_flight_max
+    /// Sends until the channel closes and everything is acknowledged; when `abandon` is set, gives up at once.
+    pub fn run(
+        mut self,
+        chunks: &Receiver<Chunk>,
+        empty: &Sender<Chunk>,
+        abandon: &Stop,
+    ) -> Result<(), StreamError> {
+        let mut last_acknowledged = Instant::now();
+        loop {
+            match chunks.recv_timeout(IDLE) {
+                Ok(chunk) => {
+                    if !self.send(&chunk, abandon)? {
+                        self.producer.abandon();
+                        return Ok(());
+                    }
+                    // The source may be gone already; then nobody needs the chunk.
+                    let _ = empty.try_send(chunk);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if last_acknowledged.elapsed() >= IDLE {
+                self.acknowledge(0)?;
+                last_acknowledged = Instant::now();
+            }
+            while self.delivery.in_flight() >= self.in_flight_max {
+                if abandon.is_set() {
+                    self.producer.abandon();
+                    return Ok(());
+                }
+                self.acknowledge(ACKNOWLEDGE_MS)?;
+            }
+        }
+        while self.delivery.outstanding() > 0 {
+            if abandon.is_set() {
+                self.producer.abandon();
+                return Ok(());
+            }
+            self.acknowledge(ACKNOWLEDGE_MS)?;
+        }
+        Ok(())
     }
 
     /// Sends what a chunk holds; false when told to give up.
-    pub fn send(&mut self, chunk: &Chunk, abandon: &Stop) -> Result<bool, StreamError> {
+    fn send(&mut self, chunk: &Chunk, abandon: &Stop) -> Result<bool, StreamError> {
         let Some(decided) = &chunk.decided else { return Ok(true) };
         let since = Instant::now();
         self.encoder.chunk(chunk, decided);

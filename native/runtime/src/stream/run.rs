@@ -11,16 +11,15 @@ use super::StreamError;
 use super::care::Care;
 use super::catch_up::CatchUp;
 use super::chunk::Chunk;
-use super::decider::{self, Decider};
+use super::decider::Decider;
 use super::delivery::{ALERTS, DECISIONS, Delivery, TOPICS};
 use super::drill::Drill;
 use super::encoder::Encoder;
 use super::model::ModelSlot;
-use super::output::{self, Outlet};
+use super::output::Outlet;
 use super::recovery::{self, KeyedRecord, Recovered};
 use super::snapshot_writer::{self, QUEUED_PARTS_MAX, ToWriter};
 use super::source::Source;
-use super::step::{Step, Way};
 use crate::kafka::{Producer, Record};
 use crate::limits::{CHUNKS_MAX, CHUNKS_QUEUED_MAX};
 use crate::metrics::Metrics;
@@ -32,16 +31,14 @@ use crate::workers;
 /// How long an orderly end waits for acknowledgements.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 
-type Work = Option<JoinHandle<Result<(), StreamError>>>;
+type Work<T> = Option<JoinHandle<Result<T, StreamError>>>;
 
 /// The threads of a run.
 pub struct Run {
-    source: Work,
-    decider: Work,
-    output: Work,
-    writer: Work,
-    /// For the last snapshot.
-    state: Arc<Step<Decider>>,
+    source: Work<()>,
+    decider: Work<Decider>,
+    output: Work<()>,
+    writer: Work<()>,
     stop_source: Stop,
     abandon: Stop,
     /// Offset of the next transaction of each partition, as decided.
@@ -50,20 +47,23 @@ pub struct Run {
     tail: Arc<Tail>,
 }
 
-fn spawn(
+fn spawn<T: Send + 'static>(
     name: &'static str,
-    work: impl FnOnce() -> Result<(), StreamError> + Send + 'static,
-) -> Result<Work, StreamError> {
+    work: impl FnOnce() -> Result<T, StreamError> + Send + 'static,
+) -> Result<Work<T>, StreamError> {
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
     thread.map(Some).map_err(|_| StreamError::Thread(name))
 }
 
-fn join(name: &'static str, work: &mut Work) -> Result<(), StreamError> {
-    work.take().map_or(Ok(()), |thread| thread.join().map_err(|_| StreamError::Panicked(name))?)
+fn join<T>(name: &'static str, work: &mut Work<T>) -> Result<Option<T>, StreamError> {
+    match work.take() {
+        None => Ok(None),
+        Some(thread) => thread.join().map_err(|_| StreamError::Panicked(name))?.map(Some),
+    }
 }
 
-fn is_over(work: &Work) -> bool {
-    work.as_ref().is_none_or(JoinHandle::is_finished)
+fn is_over<T>(work: Option<&JoinHandle<T>>) -> bool {
+    work.is_none_or(JoinHandle::is_finished)
 }
 
 /// Sends the alerts that the run before did not get to.
@@ -132,10 +132,7 @@ impl Run {
         let (to_output, from_decider) = bounded::<Chunk>(CHUNKS_QUEUED_MAX);
         let (to_source, empty) = bounded::<Chunk>(CHUNKS_MAX);
         let (to_writer, parts) = bounded::<ToWriter>(QUEUED_PARTS_MAX);
-        let outlet = Step::new("output", outlet);
         let decider = Decider {
-            output: Some(Way::new(Arc::clone(&outlet), to_output)),
-            abandon: abandon.clone(),
             engine,
             position,
             chunks: 0,
@@ -154,9 +151,7 @@ impl Run {
             progress: Arc::clone(&progress),
         };
         let (source_metrics, source_stop) = (Arc::clone(metrics), stop_source.clone());
-        let state = Step::new("decider", decider);
-        let way = Way::new(Arc::clone(&state), to_decider);
-        let (work, back, output_stop) = (Arc::clone(&state), to_source.clone(), abandon.clone());
+        let (decider_stop, output_stop) = (abandon.clone(), abandon.clone());
         let writer = {
             let (metrics, stop, kept) = (Arc::clone(metrics), abandon.clone(), settings.state.snapshots_kept);
             spawn("snapshot", move || {
@@ -164,11 +159,10 @@ impl Run {
             })?
         };
         Ok(Self {
-            source: spawn("source", move || source.run(&way, &empty, &source_metrics, &source_stop))?,
-            decider: spawn("decider", move || decider::run(&work, &from_source, &back))?,
-            output: spawn("output", move || output::run(&outlet, &from_decider, &to_source, &output_stop))?,
+            source: spawn("source", move || source.run(&to_decider, &empty, &source_metrics, &source_stop))?,
+            decider: spawn("decider", move || decider.run(&from_source, &to_output, &decider_stop))?,
+            output: spawn("output", move || outlet.run(&from_decider, &to_source, &output_stop))?,
             writer,
-            state,
             stop_source,
             abandon,
             progress,
@@ -178,7 +172,10 @@ impl Run {
 
     /// Whether a thread has ended by itself, which only an error makes it do.
     pub fn has_failed(&self) -> bool {
-        is_over(&self.source) || is_over(&self.decider) || is_over(&self.output) || is_over(&self.writer)
+        is_over(self.source.as_ref())
+            || is_over(self.decider.as_ref())
+            || is_over(self.output.as_ref())
+            || is_over(self.writer.as_ref())
     }
 
     /// The newest acknowledged decisions.
@@ -198,24 +195,22 @@ impl Run {
         let deadline = Instant::now() + DRAIN_TIMEOUT;
         let ended = self.finish_threads(deadline, keep);
         self.abandon.set();
-        // With it the last sender of parts is gone, and the writer ends.
-        drop(self.state);
-        let writer = join("snapshot", &mut self.writer);
+        let writer = join("snapshot", &mut self.writer).map(|_| ());
         ended.and(writer)
     }
 
     fn finish_threads(&mut self, deadline: Instant, keep: bool) -> Result<(), StreamError> {
         join("source", &mut self.source)?;
-        while !is_over(&self.output) && Instant::now() < deadline {
+        while !is_over(self.output.as_ref()) && Instant::now() < deadline {
             std::thread::park_timeout(Duration::from_millis(5));
         }
-        if !is_over(&self.output) {
+        if !is_over(self.output.as_ref()) {
             self.abandon.set();
         }
-        join("decider", &mut self.decider)?;
+        let decider = join("decider", &mut self.decider)?;
         join("output", &mut self.output)?;
-        if keep && !self.abandon.is_set() {
-            self.state.lock()?.copy_all();
+        if let Some(decider) = decider.filter(|_| keep && !self.abandon.is_set()) {
+            decider.copy_all();
         }
         Ok(())
     }
@@ -224,12 +219,15 @@ impl Run {
     pub fn abandon(mut self) -> Option<StreamError> {
         self.stop_source.set();
         self.abandon.set();
-        let source = join("source", &mut self.source);
-        let decider = join("decider", &mut self.decider);
-        let output = join("output", &mut self.output);
-        drop(self.state);
-        let writer = join("snapshot", &mut self.writer);
         // The first to fail is the cause: the others end because of it.
-        [source, decider, output, writer].into_iter().find_map(Result::err)
+        [
+            join("source", &mut self.source).err(),
+            join("decider", &mut self.decider).err(),
+            join("output", &mut self.output).err(),
+            join("snapshot", &mut self.writer).err(),
+        ]
+        .into_iter()
+        .flatten()
+        .next()
     }
 }

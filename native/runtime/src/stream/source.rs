@@ -8,15 +8,13 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender};
 
 use super::StreamError;
 use super::alignment::{Expectation, Held, Merged, merge, patience};
 use super::care::{Care, Source as Place};
 use super::chunk::Chunk;
-use super::decider::Decider;
 use super::reader::Reader;
-use super::step::{Given, Way};
 use crate::kafka::{Consumer, KafkaSettings, Lanes, Polled, Position};
 use crate::metrics::{Metrics, Stage, now_micros};
 use crate::settings::Settings;
@@ -47,8 +45,6 @@ pub struct Source {
     care: Care,
     batch_max: usize,
     label_offset: i64,
-    /// A chunk that this thread has carried through itself.
-    back: Option<Chunk>,
 }
 
 impl Source {
@@ -74,19 +70,18 @@ impl Source {
             care,
             batch_max: settings.engine.batch_max,
             label_offset,
-            back: None,
         })
     }
 
     /// Reads until told to stop, or until something fails for good.
     pub fn run(
         mut self,
-        decider: &Way<Decider>,
+        chunks: &Sender<Chunk>,
         empty: &Receiver<Chunk>,
         metrics: &Metrics,
         stop: &Stop,
     ) -> Result<(), StreamError> {
-        self.catch_up_with_labels(decider, empty, stop)?;
+        self.catch_up_with_labels(chunks, empty, stop)?;
         while !stop.is_set() {
             let mut chunk = match self.empty_chunk(empty)? {
                 Ok(chunk) => chunk,
@@ -99,25 +94,11 @@ impl Source {
             }
             self.label_offset = chunk.label_offset;
             self.care.deciding(&chunk)?;
-            if !self.pass_on(chunk, decider, stop)? {
+            if !hand_over(chunk, chunks, stop) {
                 return Ok(());
             }
         }
         Ok(())
-    }
-
-    /// Passes a chunk on; false when nobody takes it any more.
-    fn pass_on(&mut self, chunk: Chunk, decider: &Way<Decider>, stop: &Stop) -> Result<bool, StreamError> {
-        let given = match decider.carry(&chunk)? {
-            Some(mut work) => work.take(chunk)?,
-            None => decider.enqueue(chunk, stop),
-        };
-        match given {
-            Given::Back(chunk) => self.back = Some(chunk),
-            Given::On => {}
-            Given::Nowhere => return Ok(false),
-        }
-        Ok(true)
     }
 
     /// A chunk to fill. While suspects are taken there is one, and whoever has it has the only record in work.
@@ -128,7 +109,7 @@ impl Source {
         if let Some(chunk) = self.care.chunk() {
             return Ok(Ok(chunk));
         }
-        let mut chunk = self.back.take().map_or_else(|| empty.recv_timeout(STOP_CHECK), Ok);
+        let mut chunk = empty.recv_timeout(STOP_CHECK);
         if let Ok(chunk) = &mut chunk {
             chunk.clear();
             self.care.idle()?;
@@ -141,7 +122,7 @@ impl Source {
     /// before a transaction must not come after it only because it is in another topic.
     fn catch_up_with_labels(
         &mut self,
-        decider: &Way<Decider>,
+        chunks: &Sender<Chunk>,
         empty: &Receiver<Chunk>,
         stop: &Stop,
     ) -> Result<(), StreamError> {
@@ -166,7 +147,7 @@ impl Source {
             if records > 0 {
                 self.care.deciding(&chunk)?;
             }
-            if !self.pass_on(chunk, decider, stop)? {
+            if !hand_over(chunk, chunks, stop) {
                 return Ok(());
             }
         }
@@ -252,4 +233,16 @@ fn polled(lanes: &mut Lanes, lane: usize, max: usize, metrics: &Metrics) -> Resu
 
 fn labels_at(kafka: &KafkaSettings, offset: i64) -> Position {
     Position { topic: kafka.labels_topic.clone(), partition: 0, offset }
+}
+
+/// Hands a chunk on; false when nobody takes it any more.
+pub fn hand_over(mut chunk: Chunk, to: &Sender<Chunk>, stop: &Stop) -> bool {
+    loop {
+        match to.send_timeout(chunk, STOP_CHECK) {
+            Ok(()) => return true,
+            Err(SendTimeoutError::Timeout(_)) if stop.is_set() => return false,
+            Err(SendTimeoutError::Timeout(back)) => chunk = back,
+            Err(SendTimeoutError::Disconnected(_)) => return false,
+        }
+    }
 }
