@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +19,8 @@ from stream_topics import Topics
 from wire_messages import by_source
 
 from fraudengine import _native, config
+from fraudengine.engine import Flag
+from fraudengine.replay import replay
 from fraudengine.spark.launch import missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "Spark is there")
@@ -71,6 +76,48 @@ def test_after_kills_nothing_is_lost_or_doubled(topics: Topics, bundle: Path, hi
     with SparkUnderTest(bundle, settings, topics.folder / "spark") as job:
         job.finish(900)
     assert_spark_right(topics, sent, bundle, some, timedelta(minutes=1))
+
+
+def test_a_replay_of_files_decides_what_the_engine_decides(
+    bundle: Path, history: pl.DataFrame, tmp_path: Path
+) -> None:
+    """Repeated ids, ties, labels, rows that break a limit; files whose times overlap; pieces cut anywhere."""
+    broken = pl.when(pl.int_range(pl.len()) % 997 == 5).then(None).otherwise(pl.col("customer_id"))
+    given = history.with_columns(customer_id=broken)
+    (tmp_path / "history").mkdir()
+    for number in range(3):
+        given[number::3].write_parquet(tmp_path / "history" / f"part-{number}.parquet")
+    command = [sys.executable, "-c", "from fraudengine.cli import main; main()", "spark", "replay"]
+    command += [str(bundle), str(tmp_path / "history"), "--out", str(tmp_path / "decisions"), "--json"]
+    # Pieces of 500 rows: buckets and transactions are cut in the middle.
+    options = {"spark.sql.execution.arrow.maxRecordsPerBatch": "500"}
+    for setting in ("spark.buckets=7", "spark.partitions=3", f"spark.options={json.dumps(options)}"):
+        command += ["--set", setting]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-4_000:]
+    files = [pl.read_parquet(path) for path in sorted((tmp_path / "history").iterdir())]
+    placed = [
+        frame.with_columns(source_file=pl.lit(at, pl.Int32), source_row=pl.int_range(pl.len()))
+        for at, frame in enumerate(files)
+    ]
+    ordered = pl.concat(placed).sort("event_time", maintain_order=True)
+    wanted = replay(bundle, ordered).decisions.with_columns(ordered["source_file"], ordered["source_row"])
+    found = pl.read_parquet(tmp_path / "decisions" / "*.parquet")
+    place = ["source_file", "source_row"]
+    wanted, found = wanted.sort(place), found.sort(place)
+    assert found.height == history.height
+    refused = wanted["flags"] & Flag.REJECTED != 0
+    assert refused.sum() > 0
+    assert (wanted["flags"] & Flag.DUPLICATE != 0).sum() > 0
+    assert found.select(place).equals(wanted.select(place))
+    assert found.filter(refused)["action"].null_count() == refused.sum()
+    for name in ("transaction_id", "event_time", "action", "flags", "score", "margin", "anomaly"):
+        ours, theirs = found.filter(~refused)[name], wanted.filter(~refused)[name]
+        assert ours.cast(theirs.dtype).equals(theirs), name
+    for name in ("reasons", "reason_weights"):
+        assert found.filter(~refused)[name].to_list() == wanted.filter(~refused)[name].to_list(), name
+    told = json.loads(done.stdout)
+    assert (told["decisions"], told["rejected"]) == (history.height, refused.sum())
 
 
 def _await_batches(commits: Path, least: int) -> None:

@@ -32,7 +32,7 @@ ELSEWHERE = {
     r"make (demo|test)$": "test_demo.py runs the demonstration; this is part of the test",
     r"(docker compose|export POSTGRES_PASSWORD=)": "no container engine: test_compose_services.py",
     r"scripts/bootstrap_demo\.sh$": "no container engine: test_bootstrap.py",
-    r"fraudengine spark (run|sinks)": "needs pyspark and Java, or runs on: test_spark.py",
+    r"fraudengine spark (run|sinks|replay)": "needs pyspark and Java, or runs on: test_spark.py",
     r"(fraudengine (stream|health) .*\b9465\b|kill -TERM )": "a process to replace: test_stream_takeover.py",
     r"grpcurl .*(scoring:50051|-import-path)": "needs files of a deployment",
 }

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fraudengine.cli.console import notify
+from fraudengine.cli.console import notify, print_json, print_table
 from fraudengine.cli.settings_options import ConfigOption, SetOption, load_settings
+from fraudengine.cli.values import duration
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -60,6 +61,49 @@ def run(
     query.stop()
     session.stop()
     notify(["stopped"])
+
+
+@_commands.command("replay")
+def replay(
+    bundle: Annotated[Path, typer.Argument(help="Model.")],
+    history: Annotated[
+        str, typer.Argument(help="Parquet files: a path that Spark reads, a folder, a pattern.")
+    ],
+    out: Annotated[str, typer.Option("--out", help="Folder for the decisions, Parquet; must not exist yet.")],
+    label_delay: Annotated[
+        str, typer.Option("--label-delay", metavar="DURATION", help="Time from a transaction to its label.")
+    ] = "7d",
+    file: ConfigOption = None,
+    assignments: SetOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Decide a history that does not fit one machine; the decisions of `fraudengine replay`, bit for bit.
+
+    The history has the canonical columns. Each of its rows becomes one row, in no order; `source_file` and
+    `source_row` say which.
+
+    [bold]Examples[/bold]
+
+    fraudengine spark replay model payments/ --label-delay 7d --out decisions
+
+    fraudengine spark replay model s3a://bank/payments/ --out s3a://bank/decisions --set spark.buckets=4096
+    """
+    from fraudengine.bundle import Bundle
+    from fraudengine.spark import launch
+
+    settings = load_settings(file, assignments)
+    verified = Bundle.load(bundle)
+    delay = duration(label_delay)
+    session = launch.session(settings, lambda line: notify([line]))
+    from fraudengine.spark.replay import written
+
+    counts = written(session, settings, verified, history, out, delay)
+    session.stop()
+    if as_json:
+        print_json({**counts, "out": out})
+    else:
+        print_table("Decisions", ["what", "transactions"], list(counts.items()))
+    notify([f"decisions in {out}"])
 
 
 @_commands.command("sinks")

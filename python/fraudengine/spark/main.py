@@ -1,4 +1,4 @@
-"""What spark-submit runs: the same as `fraudengine spark run`."""
+"""What spark-submit runs: `fraudengine spark run`, or `replay` where that is the first argument."""
 
 from __future__ import annotations
 
@@ -7,5 +7,6 @@ import sys
 from fraudengine.cli import main
 
 if __name__ == "__main__":
-    sys.argv = ["fraudengine", "spark", "run", *sys.argv[1:]]
+    command = [] if sys.argv[1:2] == ["replay"] else ["run"]
+    sys.argv = ["fraudengine", "spark", *command, *sys.argv[1:]]
     main()
