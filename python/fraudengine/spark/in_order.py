@@ -20,16 +20,16 @@ PLACE: Final = ("home", "time", "part", "off")
 
 
 class _Memory:
-    """What a stage asks of Spark's state store, for the bucket at hand."""
+    """What a stage asks of Spark's state store, for the bucket at hand: a value, or a map of them."""
+
+    def __init__(self) -> None:
+        self._held: dict[Any, Any] = {}
 
     def getMapState(self, *_: str) -> _Memory:
         return _Memory()
 
     def getValueState(self, *_: str) -> _Memory:
         return _Memory()
-
-    def __init__(self) -> None:
-        self._held: dict[Any, Any] = {}
 
     def getValue(self, key: Any) -> Any:  # noqa: ANN401
         return self._held.get(key)
@@ -111,7 +111,6 @@ def _with_clock(piece: pd.DataFrame) -> pd.DataFrame:
     own = piece["what"].to_numpy() == rows.TRANSACTION
     if not own.any():
         return piece
-    first = piece.iloc[int(np.flatnonzero(own)[0])]
-    newest = int(piece["time"].to_numpy()[own].max())
-    clock = rows.frame(1, what=rows.CLOCK, kind=int(first["kind"]), bucket=int(first["bucket"]), time=newest)
+    mine = piece[own]
+    clock = mine.head(1).assign(what=rows.CLOCK, time=mine["time"].max(), body=None)
     return pd.concat([piece, clock], ignore_index=True)
