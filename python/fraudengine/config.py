@@ -148,10 +148,17 @@ class Settings(BaseSettings):
             changed["postgres"] = self.postgres.model_copy(update={"url": stack.postgres_url})
         return self.model_copy(update=changed)
 
-    def native_json(self, stack: services.Stack | None = None) -> str:
+    def native_json(
+        self, stack: services.Stack | None = None, *, only: Collection[str] = services.ALL
+    ) -> str:
         """Return what the native runtime is given: sections, secrets and addresses.
 
         All sections but `[serve]`, `[dashboard]`, `[alerts]`, `[spark]` and `[embedded]`.
+
+        Parameters
+        ----------
+        stack, only
+            As for `resolved`; a part of the runtime that asks no service needs no address, `only=()`.
 
         Raises
         ------
@@ -159,7 +166,7 @@ class Settings(BaseSettings):
             As `resolved`.
         """
         ours = {"serve", "dashboard", "alerts", "spark", "embedded"}
-        told = self.resolved(stack).model_dump(mode="json", exclude=ours)
+        told = self.resolved(stack, only=only).model_dump(mode="json", exclude=ours)
         told["dead_letter"]["hash_key"] = self.dead_letter.hash_key.get_secret_value()
         return json.dumps(told, allow_nan=False)
 

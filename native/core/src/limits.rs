@@ -33,6 +33,16 @@ pub const WINDOWS: [DurationMicros; WINDOW_COUNT] = [
     DurationMicros(7 * DAY),
     DurationMicros(30 * DAY),
 ];
+/// Position in [`WINDOWS`] of the one of 10 minutes.
+pub const M10: usize = 0;
+/// Of the one of an hour.
+pub const H1: usize = 1;
+/// Of the one of 24 hours.
+pub const H24: usize = 2;
+/// Of the one of 7 days.
+pub const D7: usize = 3;
+/// Of the one of 30 days.
+pub const D30: usize = 4;
 /// The widest window.
 pub const WINDOW_MAX: DurationMicros = WINDOWS[WINDOW_COUNT - 1];
 /// Events kept exactly for one entity. Older ones, if still inside a window, move to panes and the

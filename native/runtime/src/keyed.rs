@@ -12,17 +12,18 @@ use fraudengine_core::keyed::{TRANSACTION_BYTES, cell_of, write_label, write_tra
 use fraudengine_core::snapshot::Writer;
 
 use crate::kafka::Message;
-use crate::payload::encode::{self, Source};
 use crate::payload::protobuf;
-use crate::payload::reasons::FeatureNames;
 use crate::settings::Settings;
-use crate::stream::chunk::{Chunk, Refused};
-use crate::stream::encoder::NO_MODEL;
+use crate::stream::StreamError;
+use crate::stream::chunk::Chunk;
 use crate::stream::reader::Reader;
-use crate::stream::{StreamError, short_hash};
+use crate::stream::record_writer::{DecidedRow, Origin, RecordWriter};
 
 /// Stands for no cell: the row has no entity of that kind.
 pub const NO_CELL: i32 = -1;
+
+/// A runner that keeps the state itself marks no topic.
+const NO_GENERATION: i64 = 0;
 
 /// An accepted record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,24 +47,12 @@ pub struct Checked {
     pub refused: Vec<(u32, Vec<u8>)>,
 }
 
-/// Where a decided row came from.
-#[derive(Clone, Copy, Debug)]
-pub struct Origin {
-    /// Partition of `transactions`.
-    pub partition: i32,
-    /// Offset there.
-    pub offset: i64,
-    /// Broker's time, microseconds since 1970; 0: none.
-    pub time_micros: i64,
-}
-
 /// See the module's text.
 pub struct Records {
     reader: Reader,
     settings: Settings,
     cells: u32,
-    catalogue: u64,
-    names: FeatureNames,
+    writer: RecordWriter,
     chunk: Chunk,
 }
 
@@ -72,10 +61,9 @@ impl Records {
     pub fn new(settings: Settings, cells: u32) -> Result<Self, StreamError> {
         Ok(Self {
             reader: Reader::new(&settings, HashSet::new())?,
+            writer: RecordWriter::new(&settings),
             settings,
             cells,
-            catalogue: short_hash(&catalogue::hash()),
-            names: FeatureNames::default(),
             chunk: Chunk::default(),
         })
     }
@@ -141,27 +129,10 @@ impl Records {
 
     fn refuse(&self, at: usize, checked: &mut Checked) {
         for refused in &self.chunk.refused {
-            checked.refused.push((at as u32, self.dead_letter(refused)));
+            let mut record = Vec::new();
+            self.writer.dead_letter(refused, NO_GENERATION, &mut record);
+            checked.refused.push((at as u32, record));
         }
-    }
-
-    fn dead_letter(&self, refused: &Refused) -> Vec<u8> {
-        let kafka = &self.settings.kafka;
-        let parts = encode::DeadLetter {
-            reason: refused.reason,
-            detail: &refused.detail,
-            source_topic: if refused.is_label { &kafka.labels_topic } else { &kafka.transactions_topic },
-            source_partition: refused.partition,
-            source_offset: refused.offset,
-            source_time_micros: refused.time_micros,
-            length: refused.length,
-            keyed_hash: refused.keyed_hash,
-            raw: refused.raw.as_deref(),
-            generation: 0,
-        };
-        let mut bytes = Vec::new();
-        encode::dead_letter(&parts, &mut bytes);
-        bytes
     }
 
     /// The records of `decisions` of settled rows, each behind its key, the customer.
@@ -171,37 +142,25 @@ impl Records {
         origins: &[Origin],
         output: &Output,
         model: u64,
-        decided_micros: i64,
+        decided_time_micros: i64,
     ) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut reasons = output.reasons.iter().peekable();
-        let no_model = if model == 0 { NO_MODEL } else { 0 };
         let mut all = Vec::with_capacity(bodies.len());
         for (at, (body, origin)) in bodies.iter().zip(origins).enumerate() {
             let message = body.get(TRANSACTION_BYTES..).unwrap_or_default();
-            let values = &output.features[at * catalogue::WIDTH..][..catalogue::WIDTH];
-            let why = reasons.next_if(|each| each.row as usize == at);
-            let found = why.map_or(&[][..], |each| &each.reasons);
-            let named = self.names.of(found, values, output.anomaly[at]);
-            let sent = self.settings.engine.features.sent_with(output.action[at]);
-            let parts = encode::Decision {
-                transaction: Source::Encoded(message),
-                score: output.score[at],
-                anomaly: output.anomaly[at],
-                action: output.action[at],
-                reasons: named.as_slice(),
-                flags: u32::from(output.flags[at]) | no_model,
-                source_partition: origin.partition,
-                source_offset: origin.offset,
-                source_time_micros: origin.time_micros,
-                decided_time_micros: decided_micros,
+            let row = DecidedRow {
+                message,
+                origin: *origin,
+                output,
+                at,
+                reasons: reasons.next_if(|each| each.row as usize == at),
+                values: &output.features[at * catalogue::WIDTH..][..catalogue::WIDTH],
                 model,
-                catalogue: self.catalogue,
-                generation: 0,
+                decided_time_micros,
                 label_offset: 0,
-                features: if sent { values } else { &[] },
             };
             let mut record = Vec::new();
-            encode::decision(&parts, &mut record);
+            self.writer.decision(&row, NO_GENERATION, &mut record);
             let raw = protobuf::transaction(message).ok();
             let customer = raw.and_then(|raw| raw.customer_id).unwrap_or_default();
             all.push((customer.as_bytes().to_vec(), record));

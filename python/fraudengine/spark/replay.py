@@ -134,15 +134,9 @@ def written(
 
 def _plan(settings: Settings) -> Plan:
     """Return what the stages share; the rows come as JSON, and no service is asked for anything."""
-    kafka = {"brokers": "none", "transactions_format": "json", "labels_format": "json"}
-    alone = settings.model_copy(
-        update={
-            "kafka": settings.kafka.model_copy(update=kafka),
-            "postgres": settings.postgres.model_copy(update={"enabled": False}),
-            "redis": settings.redis.model_copy(update={"enabled": False}),
-        }
-    )
-    return Plan(alone.native_json(), settings.spark.cells, settings.spark.buckets)
+    as_json = {"transactions_format": "json", "labels_format": "json"}
+    reading = settings.model_copy(update={"kafka": settings.kafka.model_copy(update=as_json)})
+    return Plan(reading.native_json(only=()), settings.spark.cells, settings.spark.buckets)
 
 
 def _placed(session: SparkSession, history: str) -> DataFrame:

@@ -5,14 +5,14 @@
 
 use super::habits::{HourHistogram, RecentCategories};
 use super::place::{PlaceView, Places};
-use super::plans::{CardPlan, DevicePlan, IpPlan, MerchantPlan};
+use super::plans::{CardPlan, CustomerPlan, DevicePlan, IpPlan, MerchantPlan};
 use super::recent_ids::RecentIds;
 use crate::event::{EntityKind, Label, Transaction};
 use crate::feature::{Facts, HabitFacts, catalogue};
 use crate::limits::{WINDOW_COUNT, WINDOW_MAX};
 use crate::snapshot::{Reader, SnapshotError, Writer};
 use crate::units::{DurationMicros, EntityKey};
-use crate::window::{Entity, Event, EventLog, Everything, FraudLog, FraudView, KnownFraud, Plan, WindowView};
+use crate::window::{Entity, Event, EventLog, FraudLog, FraudView, KnownFraud, Plan, WindowView};
 
 /// Constants of one run that features depend on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,7 +68,7 @@ impl<P: Plan> Common<P> {
         if let Some(known) = &self.frauds {
             frauds = known.view(now);
             // Only logs that reach back to the widest window can tell how many events lie between.
-            if P::WINDOWS == WINDOW_COUNT
+            if P::WINDOWS.contains(&(WINDOW_COUNT - 1))
                 && let Some(latest) = frauds.since_latest
             {
                 let oldest = now - WINDOW_MAX.0 + 1;
@@ -159,7 +159,7 @@ pub struct Habits {
 /// A customer: the only entity with habits.
 #[derive(Clone, Debug, Default)]
 pub struct CustomerState {
-    common: Common<Everything>,
+    common: Common<CustomerPlan>,
     habits: Habits,
 }
 

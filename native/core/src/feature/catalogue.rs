@@ -6,9 +6,9 @@
 //!
 //! Windows are `(t - w, t]` and include the transaction itself unless the meaning says "earlier".
 
-use super::facts::{D7, D30, Facts, H1, H24, M10};
+use super::facts::Facts;
 use crate::event::EntityKind;
-use crate::limits;
+use crate::limits::{self, D7, D30, H1, H24, M10};
 
 /// Version of the formulas; part of the hash.
 pub const VERSION: u32 = 1;

@@ -3,16 +3,9 @@
 
 use crate::entity::PlaceView;
 use crate::event::Transaction;
-use crate::limits::{EXACT_EVENTS_MAX, WINDOW_COUNT};
+use crate::limits::{D30, EXACT_EVENTS_MAX, WINDOW_COUNT};
 use crate::units::DurationMicros;
 use crate::window::{FraudView, WindowView};
-
-/// Indices into [`WINDOWS`](crate::limits::WINDOWS), for formulas.
-pub(super) const M10: usize = 0;
-pub(super) const H1: usize = 1;
-pub(super) const H24: usize = 2;
-pub(super) const D7: usize = 3;
-pub(super) const D30: usize = 4;
 
 /// A customer's habits at one event; NaN where unknown.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +90,7 @@ impl Facts<'_> {
         }
         let (n, sum) = (i128::from(count), i128::from(self.prior_sum_minor(window)));
         let variance = if count <= EXACT_EVENTS_MAX as u64 {
-            (n * self.view.prior_squares - sum * sum) as f64 / (n * (n - 1)) as f64
+            nearest(n * self.view.prior_squares - sum * sum) / nearest(n * (n - 1))
         } else {
             let mean = sum as f64 / n as f64;
             (self.view.prior_squares as f64 / n as f64 - mean * mean).max(0.0)
@@ -187,4 +180,9 @@ impl Facts<'_> {
         // 1970-01-01 was a Thursday.
         ((self.transaction.time.0.div_euclid(86_400_000_000) + 3).rem_euclid(7)) as f64
     }
+}
+
+/// The nearest `f64`; most values are small, and 128-bit integers have no instruction for it.
+fn nearest(value: i128) -> f64 {
+    i64::try_from(value).map_or_else(|_| value as f64, |small| small as f64)
 }

@@ -10,6 +10,8 @@
 
 use std::marker::PhantomData;
 
+use super::events::Events;
+use super::log::TAG_COUNT;
 use super::plan::{Money, Plan};
 use super::prefetch::prefetch;
 use crate::limits::{AMOUNT_MINOR_MAX, LATENESS_MAX, WINDOW_MAX};
@@ -55,6 +57,7 @@ pub struct EventBlock<P> {
     /// Columns of `capacity` words: times, amounts (if the plan has any), tags; then half a column of what
     /// is left of times and amounts, two events to a word.
     words: Box<[u32]>,
+    capacity: u16,
     start: u16,
     end: u16,
     plan: PhantomData<P>,
@@ -80,9 +83,9 @@ impl<P: Plan> EventBlock<P> {
         if capacity == 0 && start == 0 {
             return Some(Self::default());
         }
-        let words = Self::COLUMNS * usize::from(capacity) + usize::from(capacity) / 2;
         (CAPACITIES.contains(&capacity) && start < capacity).then(|| Self {
-            words: vec![0; words].into_boxed_slice(),
+            words: Self::room(capacity as usize),
+            capacity,
             start,
             end: start,
             plan: PhantomData,
@@ -96,7 +99,11 @@ impl<P: Plan> EventBlock<P> {
 
     /// Events for which there is room, used or not.
     pub const fn capacity(&self) -> usize {
-        2 * self.words.len() / (2 * Self::COLUMNS + 1)
+        self.capacity as usize
+    }
+
+    fn room(capacity: usize) -> Box<[u32]> {
+        vec![0; Self::COLUMNS * capacity + capacity / 2].into_boxed_slice()
     }
 
     /// Heap bytes held.
@@ -106,14 +113,14 @@ impl<P: Plan> EventBlock<P> {
 
     /// Starts loading what the next event will touch: a small block whole, of a large one the end, where
     /// the event goes, and the events at `tails`, which may leave a window.
-    pub fn prefetch(&self, tails: &[u16]) {
+    pub fn prefetch(&self, tails: impl Iterator<Item = u16>) {
         let ask = |word: usize| prefetch(self.words.as_ptr().wrapping_add(word));
         if self.words.len() <= PREFETCH_WHOLE {
             (0..self.words.len()).step_by(LINE).for_each(ask);
             return;
         }
         let capacity = self.capacity();
-        for at in tails.iter().map(|tail| self.start + tail).chain([self.end]) {
+        for at in tails.map(|tail| self.start + tail).chain([self.end]) {
             (0..Self::FIRST_TAG).for_each(|column| ask(column * capacity + at as usize));
             ask(Self::COLUMNS * capacity + at as usize / 2);
         }
@@ -124,53 +131,24 @@ impl<P: Plan> EventBlock<P> {
         }
     }
 
-    fn column(&self, index: usize) -> &[u32] {
-        let base = index * self.capacity();
-        &self.words[base + self.start as usize..base + self.end as usize]
-    }
-
-    fn high(&self) -> &[u16] {
-        &self.high_column()[self.start as usize..self.end as usize]
-    }
-
-    fn high_column(&self) -> &[u16] {
-        bytemuck::cast_slice(&self.words[Self::COLUMNS * self.capacity()..])
-    }
-
-    /// Tags of one kind (0 or 1); zero is absent.
-    pub fn tags(&self, which: usize) -> &[u32] {
-        if which < P::TAGS { self.column(Self::FIRST_TAG + which) } else { &[] }
-    }
-
-    fn age_of(low: u32, high: u16, newest: i64) -> i64 {
-        let bits = u64::from(low) | u64::from(high >> (16 - TIME_HIGH_BITS)) << 32;
-        ((newest as u64).wrapping_sub(bits) & TIME_MASK) as i64
-    }
-
-    /// How long before the newest time of the entity an event happened, in microseconds.
-    pub fn age(&self, at: usize, newest: i64) -> i64 {
-        let at = self.start as usize + at;
-        Self::age_of(self.words[at], self.high_column()[at], newest)
-    }
-
-    /// Time of one event, given the newest time of the entity.
-    pub fn time(&self, at: usize, newest: i64) -> i64 {
-        newest - self.age(at, newest)
-    }
-
-    /// Amount of one event; zero if the plan has none.
-    pub fn amount(&self, at: usize) -> i64 {
-        if !P::Money::AMOUNTS {
-            return 0;
+    /// The events, to be read.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "as a call of its own a twentieth of the fold's instructions")]
+    pub fn events(&self) -> Events<'_, P> {
+        let (capacity, start, len) = (self.capacity(), self.start as usize, self.len());
+        let column = |index: usize| &self.words[index * capacity + start..][..len];
+        let high: &[u16] = bytemuck::cast_slice(&self.words[Self::COLUMNS * capacity..]);
+        Events {
+            times: column(0),
+            amounts: if P::Money::AMOUNTS { column(1) } else { &[] },
+            tags: std::array::from_fn(
+                |which| {
+                    if which < P::TAGS { column(Self::FIRST_TAG + which) } else { &[] }
+                },
+            ),
+            high: &high[start..][..len],
+            plan: PhantomData,
         }
-        let at = self.start as usize + at;
-        amount_of(self.words[self.capacity() + at], self.high_column()[at])
-    }
-
-    /// Amounts from an event on, in their order; none if the plan has none.
-    pub fn amounts_from(&self, from: usize) -> impl Iterator<Item = i64> {
-        let (low, high) = if P::Money::AMOUNTS { (self.column(1), self.high()) } else { (&[][..], &[][..]) };
-        low.iter().zip(high).skip(from).map(|(&low, &high)| amount_of(low, high))
     }
 
     /// Marks one tag (0 or 1) of an event as occurring again later.
@@ -179,41 +157,42 @@ impl<P: Plan> EventBlock<P> {
         self.words[index] |= SUPERSEDED;
     }
 
-    /// Number of events at or before a time, given the newest time of the entity.
-    pub fn count_until(&self, time: i64, newest: i64) -> usize {
-        let age_min = newest.saturating_sub(time);
-        let (mut from, mut to) = (0, self.len());
-        while from < to {
-            let middle = from.midpoint(to);
-            if self.age(middle, newest) >= age_min {
-                from = middle + 1;
-            } else {
-                to = middle;
-            }
+    /// Appends an event.
+    #[inline]
+    pub fn push(&mut self, time: i64, amount: i64, tags: [u32; TAG_COUNT]) {
+        if self.end == self.capacity {
+            self.make_room();
         }
-        from
+        let (capacity, at) = (self.capacity(), self.end as usize);
+        self.words[at] = time as u32;
+        if P::Money::AMOUNTS {
+            self.words[capacity + at] = amount as u32;
+        }
+        for (which, tag) in tags.into_iter().enumerate().take(P::TAGS) {
+            self.words[(Self::FIRST_TAG + which) * capacity + at] = tag;
+        }
+        let high: &mut [u16] = bytemuck::cast_slice_mut(&mut self.words[Self::COLUMNS * capacity..]);
+        high[at] = Self::high_of(time, amount);
+        self.end += 1;
     }
 
     /// Inserts an event so that it stands at `at`; the later ones move up.
-    pub fn insert(&mut self, at: usize, time: i64, amount: i64, tags: [u32; 2]) {
-        if self.end as usize == self.capacity() {
-            self.make_room();
+    pub fn insert(&mut self, at: usize, time: i64, amount: i64, tags: [u32; TAG_COUNT]) {
+        let moving = at..self.len();
+        self.push(time, amount, tags);
+        let (capacity, start) = (self.capacity(), self.start as usize);
+        let moving = start + moving.start..=start + moving.end;
+        for column in 0..Self::COLUMNS {
+            self.words[column * capacity..][moving.clone()].rotate_right(1);
         }
-        let capacity = self.capacity();
-        let (from, end) = (self.start as usize + at, self.end as usize);
-        let column = |index: usize| index * capacity..(index + 1) * capacity;
-        insert_at(&mut self.words[column(0)], from, end, time as u32);
-        let mut high = ((time as u64 & TIME_MASK) >> 32 << (16 - TIME_HIGH_BITS)) as u16;
-        if P::Money::AMOUNTS {
-            insert_at(&mut self.words[column(1)], from, end, amount as u32);
-            high |= (amount as u64 >> 32) as u16;
-        }
-        for (which, tag) in tags.into_iter().enumerate().take(P::TAGS) {
-            insert_at(&mut self.words[column(Self::FIRST_TAG + which)], from, end, tag);
-        }
-        let high_column = bytemuck::cast_slice_mut(&mut self.words[Self::COLUMNS * capacity..]);
-        insert_at(high_column, from, end, high);
-        self.end += 1;
+        let high: &mut [u16] = bytemuck::cast_slice_mut(&mut self.words[Self::COLUMNS * capacity..]);
+        high[moving].rotate_right(1);
+    }
+
+    /// What the 16-bit column has of an event.
+    const fn high_of(time: i64, amount: i64) -> u16 {
+        let of_amount = if P::Money::AMOUNTS { (amount as u64 >> 32) as u16 } else { 0 };
+        ((time as u64 & TIME_MASK) >> 32 << (16 - TIME_HIGH_BITS)) as u16 | of_amount
     }
 
     /// Removes the oldest events.
@@ -244,33 +223,35 @@ impl<P: Plan> EventBlock<P> {
             high.copy_within(start..end, 0);
         } else {
             self.words = self.moved_to(suited);
+            self.capacity = suited as u16;
         }
         (self.start, self.end) = (0, len as u16);
     }
 
     fn moved_to(&self, capacity: usize) -> Box<[u32]> {
-        let len = self.len();
-        let mut moved = vec![0; Self::COLUMNS * capacity + capacity / 2].into_boxed_slice();
-        for column in 0..Self::COLUMNS {
-            moved[column * capacity..][..len].copy_from_slice(self.column(column));
+        let (events, mut moved) = (self.events(), Self::room(capacity));
+        let columns = [events.times, events.amounts, events.tags(0), events.tags(1)];
+        for (at, column) in columns.into_iter().filter(|column| !column.is_empty()).enumerate() {
+            moved[at * capacity..][..column.len()].copy_from_slice(column);
         }
         let high: &mut [u16] = bytemuck::cast_slice_mut(&mut moved[Self::COLUMNS * capacity..]);
-        high[..len].copy_from_slice(self.high());
+        high[..events.len()].copy_from_slice(events.high);
         moved
     }
 }
 
-const fn amount_of(low: u32, high: u16) -> i64 {
-    let high = high & ((1 << (16 - TIME_HIGH_BITS)) - 1);
-    low as i64 | (high as i64) << 32
+/// How long before the newest time of the entity an event happened, from its columns.
+#[inline]
+pub(super) const fn age_of(low: u32, high: u16, newest: i64) -> i64 {
+    let bits = low as u64 | ((high >> (16 - TIME_HIGH_BITS)) as u64) << 32;
+    ((newest as u64).wrapping_sub(bits) & TIME_MASK) as i64
 }
 
-/// Puts a value at `at` of the first `end` values of a column; the later ones move up.
-fn insert_at<T: Copy>(column: &mut [T], at: usize, end: usize, value: T) {
-    if at < end {
-        column.copy_within(at..end, at + 1);
-    }
-    column[at] = value;
+/// The amount of an event from its columns.
+#[inline]
+pub(super) const fn amount_of(low: u32, high: u16) -> i64 {
+    let high = high & ((1 << (16 - TIME_HIGH_BITS)) - 1);
+    low as i64 | (high as i64) << 32
 }
 
 #[cfg(test)]

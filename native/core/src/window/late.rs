@@ -6,16 +6,16 @@
 
 use super::block::SUPERSEDED;
 use super::extremes::Extremes;
-use super::log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, Event, EventLog, TAG_COUNT};
+use super::log::{EXTREME_WINDOWS, Event, EventLog, TAG_COUNT, count_tag, distinct_slots, last_with_tag};
 use super::panes::PaneRings;
-use super::plan::{Money, Plan};
+use super::plan::{Money, Plan, slot_of};
 use super::view::WindowView;
 use crate::limits::{EXACT_EVENTS_MAX, WINDOW_COUNT, WINDOWS};
 use crate::units::DurationMicros;
 
 impl<P: Plan> EventLog<P> {
     pub(super) fn observe_late(&mut self, event: &Event) -> WindowView {
-        let at = self.block.count_until(event.time, self.newest);
+        let at = self.block.events().count_until(event.time, self.newest);
         let view = self.view_late(event, at);
         self.enter_late(event, at);
         view
@@ -23,44 +23,51 @@ impl<P: Plan> EventLog<P> {
 
     /// The windows that end at a late event, as they are just after it entered.
     fn view_late(&self, event: &Event, at: usize) -> WindowView {
+        let events = self.block.events();
         let mut view = WindowView { approximate: self.panes.is_some(), ..WindowView::of(event) };
-        for (window, width) in WINDOWS.iter().enumerate().take(P::WINDOWS) {
-            let from = self.block.count_until(event.time - width.0, self.newest);
+        for &window in P::WINDOWS {
+            let from = events.count_until(event.time - WINDOWS[window].0, self.newest);
             view.count[window] += (at - from) as u64;
-            let mut extremes = Extremes::EMPTY;
-            for amount in self.block.amounts_from(from).take(at - from) {
-                view.sum[window] += amount;
+            let (mut sum, mut extremes) = (0, Extremes::EMPTY);
+            for amount in events.amounts_from(from).take(at - from) {
+                sum += amount;
                 extremes.add(amount);
             }
             if let Some(panes) = &self.panes {
                 let pane = panes.at(window, event.time);
                 view.count[window] += pane.count;
-                view.sum[window] = view.sum[window].saturating_add(pane.sum);
+                sum = pane.sum.saturating_add(sum);
                 extremes.merge(pane.extremes);
             }
-            if let Some(slot) = EXTREME_WINDOWS.iter().position(|&each| each == window) {
+            if P::SUMS.contains(&window) {
+                view.sum[window] = view.sum[window].saturating_add(sum);
+            }
+            if let Some(slot) = slot_of(&EXTREME_WINDOWS, window) {
                 view.prior_extremes[slot] = extremes;
             }
-            if let Some(slot) = DISTINCT_WINDOWS[..P::DISTINCT].iter().position(|&each| each == window) {
-                for which in 0..P::TAGS {
-                    view.distinct[which][slot] = self.distinct_between(from, at, which, event.tags[which]);
-                }
+        }
+        for which in 0..P::TAGS {
+            for (slot, window) in distinct_slots::<P>(which) {
+                let from = events.count_until(event.time - WINDOWS[window].0, self.newest);
+                view.distinct[which][slot] = self.distinct_between(from, at, which, event.tags[which]);
             }
         }
-        let from = self.block.count_until(event.time - WINDOWS[Self::WIDEST].0, self.newest);
+        let from = events.count_until(event.time - WINDOWS[Self::WIDEST].0, self.newest);
         // Only within the widest window: what lies before it may have been forgotten already.
-        view.since_last =
-            (at > from).then(|| DurationMicros(event.time - self.block.time(at - 1, self.newest)));
+        view.since_last = (at > from).then(|| DurationMicros(event.time - events.time(at - 1, self.newest)));
         let squares = |amount| i128::from(amount) * i128::from(amount);
-        view.prior_squares = self.block.amounts_from(from).take(at - from).map(squares).sum();
+        view.prior_squares = events.amounts_from(from).take(at - from).map(squares).sum();
         view.prior_squares += self.panes.as_ref().map_or(0, |panes| panes.squares_total());
-        view.seen = self.count_tags(event, from, at);
+        view.seen = std::array::from_fn(|which| {
+            let tag = event.tags[which];
+            (P::SEEN[which] && tag != 0).then(|| count_tag(&events.tags(which)[from..at], tag))
+        });
         view
     }
 
     /// Distinct values of one tag among `[from, to)` and one more event.
     fn distinct_between(&self, from: usize, to: usize, which: usize, tag: u32) -> u32 {
-        let tags = &self.block.tags(which)[from..to];
+        let tags = &self.block.events().tags(which)[from..to];
         let mut values: Vec<u32> = tags.iter().map(|&tag| tag & !SUPERSEDED).collect();
         values.push(tag);
         values.sort_unstable();
@@ -83,12 +90,11 @@ impl<P: Plan> EventLog<P> {
         }
         let tags = self.enter_tags(event, at, inside);
         self.block.insert(at, event.time, event.amount, tags);
-        for (window, &inside) in inside.iter().enumerate().take(P::WINDOWS) {
-            if !inside {
-                self.tails[window] += 1;
-            } else if let Some(sum) = self.money.sums_mut().get_mut(window) {
-                *sum += event.amount;
-            }
+        for &window in P::WINDOWS.iter().filter(|&&window| !inside[window]) {
+            self.tails[window] += 1;
+        }
+        for (&window, sum) in P::SUMS.iter().zip(self.money.sums_mut()) {
+            *sum += if inside[window] { event.amount } else { 0 };
         }
         if inside[WINDOW_COUNT - 1] {
             for squares in self.money.squares_mut() {
@@ -102,12 +108,16 @@ impl<P: Plan> EventLog<P> {
     /// and returns the event's tags as they are to be stored.
     fn enter_tags(&mut self, event: &Event, at: usize, inside: [bool; WINDOW_COUNT]) -> [u32; TAG_COUNT] {
         let mut tags = event.tags;
-        for (which, last) in self.find_last(event).into_iter().enumerate().take(P::TAGS) {
-            let tag = &mut tags[which];
+        let from = self.tails[Self::WIDEST_DISTINCT] as usize;
+        for (which, tag) in tags.iter_mut().enumerate().take(P::TAGS) {
+            if *tag == 0 {
+                continue;
+            }
+            let last = last_with_tag(self.block.events().tags(which), from, *tag);
             if last.is_some_and(|last| last >= at) {
                 *tag |= SUPERSEDED;
-            } else if *tag != 0 {
-                for (slot, &window) in DISTINCT_WINDOWS[..P::DISTINCT].iter().enumerate() {
+            } else {
+                for (slot, window) in distinct_slots::<P>(which) {
                     let counted = last.is_some_and(|last| last >= self.tails[window] as usize);
                     self.distinct[which][slot] += u16::from(inside[window] && !counted);
                 }
@@ -123,7 +133,7 @@ impl<P: Plan> EventLog<P> {
     fn enter_panes(&mut self, event: &Event, inside: [bool; WINDOW_COUNT]) {
         let mut panes = self.panes.take().unwrap_or_else(|| PaneRings::new(self.newest));
         panes.newest_spilled = panes.newest_spilled.max(event.time);
-        for (window, _) in inside.iter().enumerate().take(P::WINDOWS).filter(|(_, inside)| **inside) {
+        for &window in P::WINDOWS.iter().filter(|&&window| inside[window]) {
             panes.add(window, event.time, event.amount);
         }
         self.panes = Some(panes);

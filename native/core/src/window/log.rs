@@ -13,8 +13,9 @@
 
 use super::block::{EventBlock, SUPERSEDED};
 use super::extremes::Extremes;
+use super::leaving::Leaving;
 use super::panes::PaneRings;
-use super::plan::{Money, Plan};
+use super::plan::{Money, Plan, slot_of};
 use super::view::WindowView;
 use crate::limits::{EXACT_EVENTS_MAX, WINDOW_COUNT, WINDOWS};
 use crate::units::DurationMicros;
@@ -65,11 +66,22 @@ impl<P: Plan> Default for EventLog<P> {
 }
 
 impl<P: Plan> EventLog<P> {
-    /// The widest window kept, and the widest that counts distinct tags.
-    pub(super) const WIDEST: usize = P::WINDOWS - 1;
-    const WIDEST_DISTINCT: usize = DISTINCT_WINDOWS[P::DISTINCT - 1];
-    const SOUND: () =
-        assert!(Self::WIDEST_DISTINCT <= Self::WIDEST && P::TAGS <= TAG_COUNT && P::WINDOWS <= WINDOW_COUNT);
+    /// The widest window kept.
+    pub(super) const WIDEST: usize = P::WINDOWS[P::WINDOWS.len() - 1];
+    /// The widest that counts distinct tags.
+    pub(super) const WIDEST_DISTINCT: usize = {
+        let [first, second] = P::DISTINCT;
+        let widest = if second.is_empty() { first[first.len() - 1] } else { second[second.len() - 1] };
+        if widest > first[first.len() - 1] { widest } else { first[first.len() - 1] }
+    };
+    const SOUND: () = {
+        let mut at = 1;
+        while at < P::WINDOWS.len() {
+            assert!(P::WINDOWS[at - 1] < P::WINDOWS[at], "windows ascend");
+            at += 1;
+        }
+        assert!(P::TAGS <= TAG_COUNT && Self::WIDEST < WINDOW_COUNT && Self::WIDEST_DISTINCT <= Self::WIDEST);
+    };
 
     /// Takes in one event, no further than the lateness bound behind the newest, and says what its
     /// windows hold. Events are kept that much longer than the widest window.
@@ -89,8 +101,9 @@ impl<P: Plan> EventLog<P> {
 
     /// Events kept exactly with a time in `[from, to]`.
     pub fn count_between(&self, from: i64, to: i64) -> u32 {
-        let below = self.block.count_until(from - 1, self.newest);
-        self.block.count_until(to, self.newest).saturating_sub(below) as u32
+        let events = self.block.events();
+        let below = events.count_until(from - 1, self.newest);
+        events.count_until(to, self.newest).saturating_sub(below) as u32
     }
 
     /// Heap bytes held.
@@ -100,7 +113,7 @@ impl<P: Plan> EventLog<P> {
 
     /// Starts loading what the next event will touch.
     pub fn prefetch(&self) {
-        self.block.prefetch(&self.tails[..P::WINDOWS]);
+        self.block.prefetch(P::WINDOWS.iter().map(|&window| self.tails[window]));
     }
 
     fn observe_in_order(&mut self, event: &Event, lateness: DurationMicros) -> WindowView {
@@ -113,16 +126,18 @@ impl<P: Plan> EventLog<P> {
         for squares in self.money.squares() {
             view.prior_squares = squares.get() + self.panes.as_ref().map_or(0, |panes| panes.squares_total());
         }
-        view.seen = self.count_tags(event, self.tails[Self::WIDEST] as usize, self.block.len());
-        let last = self.find_last(event);
+        let last = self.look_up(event, &mut view);
         self.append(event, last);
         view.distinct = self.distinct.map(|each| each.map(u32::from));
-        for window in 0..P::WINDOWS {
-            view.count[window] = (self.block.len() - self.tails[window] as usize) as u64;
-            if let Some(sum) = self.money.sums().get(window) {
-                view.sum[window] = *sum;
-            }
-            if let Some(panes) = &self.panes {
+        let len = self.block.len() as u64;
+        for &window in P::WINDOWS {
+            view.count[window] = len - u64::from(self.tails[window]);
+        }
+        for (&window, &sum) in P::SUMS.iter().zip(self.money.sums()) {
+            view.sum[window] = sum;
+        }
+        if let Some(panes) = &self.panes {
+            for &window in P::WINDOWS {
                 let (count, sum) = panes.total(window);
                 view.count[window] += count;
                 view.sum[window] = view.sum[window].saturating_add(sum);
@@ -137,23 +152,22 @@ impl<P: Plan> EventLog<P> {
         // Ages are told from the time that was the newest when the events came in.
         let before = self.newest;
         let since = now.wrapping_sub(before);
-        let mut stale = [false; EXTREME_WINDOWS.len()];
-        for (window, width) in WINDOWS.iter().enumerate().take(P::WINDOWS) {
-            let mut tail = self.tails[window] as usize;
-            while tail < self.block.len() && self.block.age(tail, before) + since >= width.0 {
-                self.leave(window, tail, &mut stale);
-                tail += 1;
-            }
-            self.tails[window] = tail as u16;
-        }
+        let events = self.block.events();
+        let mut leaving = Leaving::<P>::new(events, &mut self.money, &mut self.distinct);
+        leaving.advance(&mut self.tails, before, since);
+        let mut stale = leaving.stale;
         let reach = WINDOWS[Self::WIDEST].0 + lateness.0;
         let mut gone = 0;
-        while gone < self.tails[Self::WIDEST] as usize && self.block.age(gone, before) + since >= reach {
+        while gone < self.tails[Self::WIDEST] as usize
+            && events.age(gone, before) >= reach.wrapping_sub(since)
+        {
             gone += 1;
         }
         if gone > 0 {
             self.block.drop_front(gone);
-            self.tails[..P::WINDOWS].iter_mut().for_each(|tail| *tail -= gone as u16);
+            for &window in P::WINDOWS {
+                self.tails[window] -= gone as u16;
+            }
         }
         self.newest = now;
         if let Some(panes) = &mut self.panes {
@@ -171,31 +185,33 @@ impl<P: Plan> EventLog<P> {
         }
     }
 
-    /// Takes the event at `at` out of one window's aggregates.
-    fn leave(&mut self, window: usize, at: usize, stale: &mut [bool; EXTREME_WINDOWS.len()]) {
-        if P::Money::AMOUNTS {
-            let amount = self.block.amount(at);
-            self.money.sums_mut()[window] -= amount;
-            if window == WINDOW_COUNT - 1 {
-                for squares in self.money.squares_mut() {
-                    squares.set(squares.get() - i128::from(amount) * i128::from(amount));
-                }
-            }
-            for (slot, extremes) in self.money.extremes().iter().enumerate() {
-                stale[slot] |= EXTREME_WINDOWS[slot] == window && extremes.touches(amount);
-            }
-        }
-        if let Some(slot) = DISTINCT_WINDOWS[..P::DISTINCT].iter().position(|&each| each == window) {
-            for which in 0..P::TAGS {
-                self.distinct[which][slot] -= u16::from(is_last(self.block.tags(which)[at]));
-            }
-        }
-    }
-
     pub(super) fn scan_extremes(&self, window: usize) -> Extremes {
         let mut all = self.panes.as_ref().map_or(Extremes::EMPTY, |panes| panes.extremes(window));
-        self.block.amounts_from(self.tails[window] as usize).for_each(|amount| all.add(amount));
+        let events = self.block.events();
+        events.amounts_from(self.tails[window] as usize).for_each(|amount| all.add(amount));
         all
+    }
+
+    /// Counts the earlier events with each tag of an event that the plan asks about, and finds the last one with each.
+    fn look_up(&self, event: &Event, view: &mut WindowView) -> [Option<usize>; TAG_COUNT] {
+        let events = self.block.events();
+        let (widest, from) = (self.tails[Self::WIDEST] as usize, self.tails[Self::WIDEST_DISTINCT] as usize);
+        let mut last = [None; TAG_COUNT];
+        for (which, last) in last.iter_mut().enumerate().take(P::TAGS) {
+            let (tags, tag) = (events.tags(which), event.tags[which]);
+            if tag == 0 {
+                continue;
+            }
+            if P::SEEN[which] {
+                let seen = count_tag(&tags[widest..], tag);
+                view.seen[which] = Some(seen);
+                if seen == 0 {
+                    continue;
+                }
+            }
+            *last = last_with_tag(tags, from, tag);
+        }
+        last
     }
 
     /// Appends the newest event to the log and to every window.
@@ -209,7 +225,7 @@ impl<P: Plan> EventLog<P> {
             if event.tags[which] == 0 {
                 continue;
             }
-            for (slot, &window) in DISTINCT_WINDOWS[..P::DISTINCT].iter().enumerate() {
+            for (slot, window) in distinct_slots::<P>(which) {
                 let counted = last.is_some_and(|at| at >= self.tails[window] as usize);
                 self.distinct[which][slot] += u16::from(!counted);
             }
@@ -217,7 +233,7 @@ impl<P: Plan> EventLog<P> {
                 self.block.supersede(at, which);
             }
         }
-        self.block.insert(self.block.len(), event.time, event.amount, event.tags);
+        self.block.push(event.time, event.amount, event.tags);
         self.money.sums_mut().iter_mut().for_each(|sum| *sum += event.amount);
         for squares in self.money.squares_mut() {
             squares.set(squares.get() + i128::from(event.amount) * i128::from(event.amount));
@@ -228,14 +244,15 @@ impl<P: Plan> EventLog<P> {
     /// Moves the oldest event out of the full log into the panes of the windows it is still inside.
     #[cold]
     pub(super) fn spill(&mut self) {
-        let (time, amount) = (self.block.time(0, self.newest), self.block.amount(0));
+        let events = self.block.events();
+        let (time, amount) = (events.time(0, self.newest), events.amount(0));
         let mut panes = self.panes.take().unwrap_or_else(|| PaneRings::new(self.newest));
         panes.newest_spilled = panes.newest_spilled.max(time);
         // The extremes cover log and panes together, so moving an event between them changes nothing.
-        let mut stale = [false; EXTREME_WINDOWS.len()];
-        for window in 0..P::WINDOWS {
+        let mut leaving = Leaving::<P>::new(events, &mut self.money, &mut self.distinct);
+        for &window in P::WINDOWS {
             if self.tails[window] == 0 {
-                self.leave(window, 0, &mut stale);
+                leaving.take_out(window, 0);
                 panes.add(window, time, amount);
             } else {
                 self.tails[window] -= 1;
@@ -244,34 +261,27 @@ impl<P: Plan> EventLog<P> {
         self.block.drop_front(1);
         self.panes = Some(panes);
     }
-
-    /// Position of the last event with each tag of `event`, among those that distinct counts can reach.
-    pub(super) fn find_last(&self, event: &Event) -> [Option<usize>; TAG_COUNT] {
-        let from = self.tails[Self::WIDEST_DISTINCT] as usize;
-        std::array::from_fn(|which| {
-            let tags = self.block.tags(which).get(from..)?;
-            last_with_tag(tags, event.tags[which]).map(|at| from + at)
-        })
-    }
-
-    /// How often each tag of `event`, if the plan asks, occurs among the events `[from, to)`.
-    pub(super) fn count_tags(&self, event: &Event, from: usize, to: usize) -> [Option<u32>; TAG_COUNT] {
-        std::array::from_fn(|which| {
-            let wanted = event.tags[which];
-            let same = |&tag: &u32| u32::from(tag & !SUPERSEDED == wanted);
-            (P::SEEN[which] && wanted != 0).then(|| self.block.tags(which)[from..to].iter().map(same).sum())
-        })
-    }
 }
 
-/// The event with this tag that no later one supersedes; there is at most one.
-fn last_with_tag(tags: &[u32], wanted: u32) -> Option<usize> {
-    if wanted == 0 {
-        return None;
-    }
+/// The windows that count the distinct values of a tag, each with its place among [`DISTINCT_WINDOWS`].
+pub(super) fn distinct_slots<P: Plan>(which: usize) -> impl Iterator<Item = (usize, usize)> {
+    DISTINCT_WINDOWS
+        .into_iter()
+        .enumerate()
+        .filter(move |&(_, window)| slot_of(P::DISTINCT[which], window).is_some())
+}
+
+/// How often a tag occurs.
+pub(super) fn count_tag(tags: &[u32], wanted: u32) -> u32 {
+    tags.iter().map(|&tag| u32::from(tag & !SUPERSEDED == wanted)).sum()
+}
+
+/// The event from `from` on with this tag that no later one supersedes; there is at most one.
+pub(super) fn last_with_tag(tags: &[u32], from: usize, wanted: u32) -> Option<usize> {
+    let recent = &tags[from..];
     // Most tags are new: a branch-free count over the whole slice is what the compiler makes fast.
-    let matches: u32 = tags.iter().map(|&tag| u32::from(tag == wanted)).sum();
-    if matches == 0 { None } else { tags.iter().rposition(|&tag| tag == wanted) }
+    let matches: u32 = recent.iter().map(|&tag| u32::from(tag == wanted)).sum();
+    if matches == 0 { None } else { recent.iter().rposition(|&tag| tag == wanted).map(|at| from + at) }
 }
 
 /// Whether a tag is present and does not occur again later.

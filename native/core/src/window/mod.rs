@@ -6,10 +6,12 @@
 //! [`Table`] maps keys to entities, in slabs with one writer each.
 
 mod block;
+mod events;
 mod extremes;
 mod fraud_log;
 mod index;
 mod late;
+mod leaving;
 mod log;
 mod panes;
 mod persist;

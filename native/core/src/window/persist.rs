@@ -7,7 +7,7 @@ use super::block::EventBlock;
 use super::extremes::Extremes;
 use super::fraud_log::{FraudLog, KnownFraud};
 use super::index::Index;
-use super::log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, EventLog, is_last};
+use super::log::{EXTREME_WINDOWS, EventLog, distinct_slots, is_last};
 use super::panes::{Pane, PaneRings};
 use super::plan::{Money, Plan};
 use super::slab::{Slab, SlabStats};
@@ -27,12 +27,13 @@ impl<P: Plan> EventLog<P> {
         out.u16(self.block.capacity() as u16);
         out.u16(self.block.start());
         out.u16(self.block.len() as u16);
-        for at in 0..self.block.len() {
-            out.u64(self.block.age(at, self.newest) as u64);
+        let events = self.block.events();
+        for at in 0..events.len() {
+            out.u64(events.age(at, self.newest) as u64);
         }
-        self.block.amounts_from(0).for_each(|amount| out.i64(amount));
+        events.amounts_from(0).for_each(|amount| out.i64(amount));
         for which in 0..P::TAGS {
-            for &tag in self.block.tags(which) {
+            for &tag in events.tags(which) {
                 out.u32(tag);
             }
         }
@@ -56,21 +57,21 @@ impl<P: Plan> EventLog<P> {
 
     /// Computes every running aggregate from the events and the newest time.
     fn derive(&mut self) {
-        for (window, width) in WINDOWS.iter().enumerate().take(P::WINDOWS) {
-            let tail = self.block.count_until(self.newest.saturating_sub(width.0), self.newest);
-            self.tails[window] = tail as u16;
-            if let Some(sum) = self.money.sums_mut().get_mut(window) {
-                *sum = self.block.amounts_from(tail).sum();
-            }
+        let events = self.block.events();
+        for &window in P::WINDOWS {
+            let start = self.newest.saturating_sub(WINDOWS[window].0);
+            self.tails[window] = events.count_until(start, self.newest) as u16;
+        }
+        for (&window, sum) in P::SUMS.iter().zip(self.money.sums_mut()) {
+            *sum = events.amounts_from(self.tails[window] as usize).sum();
         }
         let widest = self.tails[WINDOW_COUNT - 1] as usize;
         for squares in self.money.squares_mut() {
-            squares.set(self.block.amounts_from(widest).map(|amount| i128::from(amount).pow(2)).sum());
+            squares.set(events.amounts_from(widest).map(|amount| i128::from(amount).pow(2)).sum());
         }
-        for (slot, &window) in DISTINCT_WINDOWS[..P::DISTINCT].iter().enumerate() {
-            let tail = self.tails[window] as usize;
-            for which in 0..P::TAGS {
-                let tags = &self.block.tags(which)[tail..];
+        for which in 0..P::TAGS {
+            for (slot, window) in distinct_slots::<P>(which) {
+                let tags = &events.tags(which)[self.tails[window] as usize..];
                 self.distinct[which][slot] = tags.iter().filter(|&&tag| is_last(tag)).count() as u16;
             }
         }

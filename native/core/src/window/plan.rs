@@ -9,26 +9,40 @@ use super::extremes::Extremes;
 use super::log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, TAG_COUNT};
 use crate::limits::WINDOW_COUNT;
 
-/// The part of an [`EventLog`](super::EventLog) that a kind of entity needs.
+/// The part of an [`EventLog`](super::EventLog) that a kind of entity needs. A window is its position in
+/// [`WINDOWS`](crate::limits::WINDOWS), a list of windows ascends.
 pub trait Plan: Clone + Copy + Debug + Default {
-    /// How many of [`WINDOWS`](crate::limits::WINDOWS) are kept, from the narrowest on. A view shows one event, the
-    /// current one, in the others.
-    const WINDOWS: usize;
+    /// The windows that are kept. A view shows one event, the current one, in the others.
+    const WINDOWS: &'static [usize];
+    /// Those of them in which amounts are added up: as many as [`Self::Money`] has sums.
+    const SUMS: &'static [usize];
     /// How many tags are kept; the others are taken as absent.
     const TAGS: usize;
-    /// How many of [`DISTINCT_WINDOWS`] count distinct tags, from the narrowest on.
-    const DISTINCT: usize;
+    /// For each tag, those of [`DISTINCT_WINDOWS`] in which its distinct values are counted.
+    const DISTINCT: [&'static [usize]; TAG_COUNT];
     /// For which tags the earlier events with the same value are counted: a scan of the log.
     const SEEN: [bool; TAG_COUNT];
     /// The aggregates of amounts.
     type Money: Money;
 }
 
+/// Where a window stands in a list of windows.
+pub(super) const fn slot_of(windows: &[usize], window: usize) -> Option<usize> {
+    let mut at = 0;
+    while at < windows.len() {
+        if windows[at] == window {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
+}
+
 /// Running aggregates of amounts; what a plan does not want is an empty slice.
 pub trait Money: Clone + Copy + Debug + Default {
     /// Whether events carry amounts at all.
     const AMOUNTS: bool;
-    /// Sum of each window.
+    /// Sum of each window of [`Plan::SUMS`].
     fn sums(&self) -> &[i64];
     /// The sums, to be changed.
     fn sums_mut(&mut self) -> &mut [i64];
@@ -70,11 +84,11 @@ pub struct Amounts<const SUMS: usize, const SQUARES: usize, const EXTREMES: usiz
 /// No amounts.
 pub type NoAmounts = Amounts<0, 0, 0>;
 /// Sums.
-pub type Sums = Amounts<WINDOW_COUNT, 0, 0>;
+pub type Sums<const WINDOWS: usize> = Amounts<WINDOWS, 0, 0>;
 /// Sums and the sum of squares.
-pub type Moments = Amounts<WINDOW_COUNT, 1, 0>;
+pub type Moments<const WINDOWS: usize> = Amounts<WINDOWS, 1, 0>;
 /// Sums, sum of squares, smallest and largest.
-pub type AllAmounts = Amounts<WINDOW_COUNT, 1, { EXTREME_WINDOWS.len() }>;
+pub type AllAmounts<const WINDOWS: usize> = Amounts<WINDOWS, 1, { EXTREME_WINDOWS.len() }>;
 
 impl<const SUMS: usize, const SQUARES: usize, const EXTREMES: usize> Default
     for Amounts<SUMS, SQUARES, EXTREMES>
@@ -114,14 +128,15 @@ impl<const SUMS: usize, const SQUARES: usize, const EXTREMES: usize> Money
     }
 }
 
-/// Every window and every aggregate: what a customer keeps.
+/// Every window and every aggregate: what the windows are tested with.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Everything;
 
 impl Plan for Everything {
-    const WINDOWS: usize = WINDOW_COUNT;
+    const WINDOWS: &'static [usize] = &[0, 1, 2, 3, 4];
+    const SUMS: &'static [usize] = Self::WINDOWS;
     const TAGS: usize = TAG_COUNT;
-    const DISTINCT: usize = DISTINCT_WINDOWS.len();
+    const DISTINCT: [&'static [usize]; TAG_COUNT] = [&DISTINCT_WINDOWS; TAG_COUNT];
     const SEEN: [bool; TAG_COUNT] = [true; TAG_COUNT];
-    type Money = AllAmounts;
+    type Money = AllAmounts<WINDOW_COUNT>;
 }

@@ -9,7 +9,7 @@ use crate::payload::encode::{self, Reason};
 use crate::payload::reasons::FeatureNames;
 use crate::payload::record::{DecisionView, ReasonView};
 use crate::scoring::{DEGRADED, Said, degraded, encode_answer, encode_row, repeated};
-use crate::stream::encoder::NO_MODEL;
+use crate::stream::record_writer::NO_MODEL;
 
 /// The action on a transaction that nothing can score, by its amount in minor units of the reference currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

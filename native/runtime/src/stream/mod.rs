@@ -23,6 +23,7 @@ pub mod output;
 pub mod quarantine;
 pub mod reader;
 pub mod rebuild;
+pub mod record_writer;
 pub mod recovery;
 mod run;
 mod sinks;
@@ -32,7 +33,7 @@ pub mod source;
 mod standby;
 mod supervisor;
 
-pub use encoder::short_hash;
 pub use error::StreamError;
 pub use model::{ActiveModel, ModelSlot};
+pub use record_writer::short_hash;
 pub use supervisor::{Phase, Stream};
