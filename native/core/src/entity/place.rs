@@ -9,12 +9,32 @@ const HOME_EVENTS: f32 = 30.0;
 
 /// Great-circle distance in kilometres (haversine formula).
 pub fn distance_km(from: Place, to: Place) -> f64 {
-    let radians = |degrees: f32| f64::from(degrees).to_radians();
-    let half_lat = libm::sin((radians(to.latitude) - radians(from.latitude)) / 2.0);
-    let half_lon = libm::sin((radians(to.longitude) - radians(from.longitude)) / 2.0);
-    let cosines = libm::cos(radians(from.latitude)) * libm::cos(radians(to.latitude));
-    let h = half_lat * half_lat + cosines * half_lon * half_lon;
-    2.0 * EARTH_RADIUS_KM * libm::asin(libm::sqrt(h.clamp(0.0, 1.0)))
+    Point::from(from).distance_km(&Point::from(to))
+}
+
+/// A place in radians, with what each distance from it needs.
+struct Point {
+    latitude: f64,
+    longitude: f64,
+    /// Of the latitude.
+    cosine: f64,
+}
+
+impl From<Place> for Point {
+    fn from(place: Place) -> Self {
+        let radians = |degrees: f32| f64::from(degrees).to_radians();
+        let latitude = radians(place.latitude);
+        Self { latitude, longitude: radians(place.longitude), cosine: libm::cos(latitude) }
+    }
+}
+
+impl Point {
+    fn distance_km(&self, to: &Self) -> f64 {
+        let half_lat = libm::sin((to.latitude - self.latitude) / 2.0);
+        let half_lon = libm::sin((to.longitude - self.longitude) / 2.0);
+        let h = half_lat * half_lat + self.cosine * to.cosine * half_lon * half_lon;
+        2.0 * EARTH_RADIUS_KM * libm::asin(libm::sqrt(h.clamp(0.0, 1.0)))
+    }
 }
 
 /// What is known of a customer's places.
@@ -59,11 +79,12 @@ impl Places {
         let Some(place) = place else { return PlaceView::NONE };
         let mut view = PlaceView::NONE;
         if self.last_time != i64::MIN {
-            view.distance_last_km = distance_km(self.last, place);
+            let here = Point::from(place);
+            view.distance_last_km = Point::from(self.last).distance_km(&here);
             // A minute at least: clocks of two terminals differ, and nobody moves faster than light.
             let hours = (time - self.last_time).abs().max(60_000_000) as f64 / 3.6e9;
             view.speed_kmh = view.distance_last_km / hours;
-            view.distance_home_km = distance_km(self.home, place);
+            view.distance_home_km = Point::from(self.home).distance_km(&here);
         }
         self.learn(place, time);
         view

@@ -182,7 +182,14 @@ impl Facts<'_> {
     }
 }
 
-/// The nearest `f64`; most values are small, and 128-bit integers have no instruction for it.
+/// The nearest `f64`.
 fn nearest(value: i128) -> f64 {
-    i64::try_from(value).map_or_else(|_| value as f64, |small| small as f64)
+    i64::try_from(value).map_or_else(|_| nearest_of_large(value), |small| small as f64)
+}
+
+/// For what 64 bits do not hold: there is no instruction for it. Cold, or it would be computed for all.
+#[cold]
+#[inline(never)]
+fn nearest_of_large(value: i128) -> f64 {
+    value as f64
 }
