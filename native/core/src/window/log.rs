@@ -15,7 +15,7 @@ use super::block::{EventBlock, SUPERSEDED};
 use super::extremes::Extremes;
 use super::leaving::Leaving;
 use super::panes::PaneRings;
-use super::plan::{Money, Plan, slot_of};
+use super::plan::{Money, Plan, are_among, slot_of};
 use super::view::WindowView;
 use crate::limits::{EXACT_EVENTS_MAX, WINDOW_COUNT, WINDOWS};
 use crate::units::DurationMicros;
@@ -80,6 +80,10 @@ impl<P: Plan> EventLog<P> {
             assert!(P::WINDOWS[at - 1] < P::WINDOWS[at], "windows ascend");
             at += 1;
         }
+        let [first, second] = P::DISTINCT;
+        let read =
+            are_among(P::SUMS, P::WINDOWS) && are_among(first, P::WINDOWS) && are_among(second, P::WINDOWS);
+        assert!(read, "what is added up or counted in a window needs the window");
         assert!(P::TAGS <= TAG_COUNT && Self::WIDEST < WINDOW_COUNT && Self::WIDEST_DISTINCT <= Self::WIDEST);
     };
 

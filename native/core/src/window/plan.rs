@@ -38,6 +38,18 @@ pub(super) const fn slot_of(windows: &[usize], window: usize) -> Option<usize> {
     None
 }
 
+/// Whether every window of a list is in another one.
+pub(super) const fn are_among(list: &[usize], windows: &[usize]) -> bool {
+    let mut at = 0;
+    while at < list.len() {
+        if slot_of(windows, list[at]).is_none() {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
 /// Running aggregates of amounts; what a plan does not want is an empty slice.
 pub trait Money: Clone + Copy + Debug + Default {
     /// Whether events carry amounts at all.
