@@ -70,7 +70,7 @@ pub const MEMORY_MIN: usize = 128 << 20;
 /// Pieces that the bytes are cut into.
 pub const MEMORY_PIECES: usize = 32;
 /// How many of them customers, cards, devices, merchants and addresses may hold, about as a month of transactions needs
-/// them. The rest is what the allocator takes beyond what it is asked for: under steady eviction 1.3 times, by
+/// them. The rest is what the allocator takes beyond what it is asked for: under steady eviction 1.4 times, by
 /// `benchmarks/memory.py`. Fixed: a share that followed the need would depend on what the tables hold between
 /// batches, and the outcome on where the batches are cut.
 pub const MEMORY_SHARES: [usize; 5] = [8, 6, 3, 3, 2];
