@@ -7,32 +7,23 @@
 //! `cargo bench -p fraudengine-core --bench fold`
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use fraudengine_core::Batch;
 use fraudengine_core::limits::BATCH_MAX;
 use fraudengine_core::workers::Inline;
-use fraudengine_core::{Batch, Engine, EngineConfig, Output};
 
 #[path = "support/source.rs"]
 mod source;
 
 use source::Source;
 
-/// The allocator of the extension module.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Populations: state that fits the last-level cache, and state that does not.
 const POPULATIONS: [u64; 2] = [10_000, 100_000];
+
 fn fold(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("five_entities_all_features");
     group.throughput(Throughput::Elements(BATCH_MAX as u64));
     for customers in POPULATIONS {
-        let mut source = Source::new(customers);
-        let mut engine = Engine::new(EngineConfig::default());
-        let mut out = Output::default();
-        for _ in 0..source.month() {
-            let batch = source.batch();
-            engine.process_batch(Batch { transactions: &batch, labels: &[] }, None, &Inline, &mut out);
-        }
+        let (mut source, mut engine, mut out) = Source::settled(customers);
         let bytes: usize = engine.tables().iter().map(|table| table.bytes).sum();
         let table = engine.tables()[0];
         println!(

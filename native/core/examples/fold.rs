@@ -4,16 +4,12 @@
 
 use fraudengine_core::event::Transaction;
 use fraudengine_core::workers::Inline;
-use fraudengine_core::{Batch, Engine, EngineConfig, Output};
+use fraudengine_core::{Batch, Engine, Output};
 
 #[path = "../benches/support/source.rs"]
 mod source;
 
 use source::Source;
-
-/// The allocator of the extension module.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Few enough that a simulation is done with a month of them in seconds.
 const CUSTOMERS: u64 = 10_000;
@@ -25,13 +21,7 @@ fn counted(engine: &mut Engine, transactions: &[Transaction], out: &mut Output) 
 }
 
 fn main() {
-    let mut source = Source::new(CUSTOMERS);
-    let mut engine = Engine::new(EngineConfig::default());
-    let mut out = Output::default();
-    for _ in 0..source.month() {
-        let batch = source.batch();
-        engine.process_batch(Batch { transactions: &batch, labels: &[] }, None, &Inline, &mut out);
-    }
+    let (mut source, mut engine, mut out) = Source::settled(CUSTOMERS);
     let (mut transactions, mut digest) = (0, 0xcbf2_9ce4_8422_2325_u64);
     for _ in 0..COUNTED {
         let batch = source.batch();

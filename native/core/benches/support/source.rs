@@ -1,8 +1,14 @@
-//! Transactions for measuring the fold: skewed keys, in time order.
+//! What the fold is measured with: transactions with skewed keys in time order, and an engine in steady state.
 
 use fraudengine_core::event::{Channel, Place, Transaction};
 use fraudengine_core::limits::BATCH_MAX;
 use fraudengine_core::units::{AmountMinor, EntityKey, EventTimeMicros};
+use fraudengine_core::workers::Inline;
+use fraudengine_core::{Batch, Engine, EngineConfig, Output};
+
+/// The allocator of the extension module.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Events a day of one customer: what the default synthetic history has.
 const DAILY: f64 = 0.7;
@@ -38,14 +44,15 @@ pub struct Source {
 }
 
 impl Source {
-    /// At the beginning.
-    pub fn new(customers: u64) -> Self {
-        Self { customers, draws: Draws(1), time: 0.0, number: 0 }
-    }
-
-    /// Batches that fill every window.
-    pub fn month(&self) -> usize {
-        (31.0 * DAILY * self.customers as f64) as usize / BATCH_MAX
+    /// Behind a month that has filled every window of an engine.
+    pub fn settled(customers: u64) -> (Self, Engine, Output) {
+        let mut source = Self { customers, draws: Draws(1), time: 0.0, number: 0 };
+        let (mut engine, mut out) = (Engine::new(EngineConfig::default()), Output::default());
+        for _ in 0..(31.0 * DAILY * customers as f64) as usize / BATCH_MAX {
+            let batch = source.batch();
+            engine.process_batch(Batch { transactions: &batch, labels: &[] }, None, &Inline, &mut out);
+        }
+        (source, engine, out)
     }
 
     /// The next ones.

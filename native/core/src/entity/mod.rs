@@ -8,7 +8,7 @@ mod profile;
 mod recent_ids;
 
 pub use habits::{HourHistogram, RecentCategories};
-pub use place::{PlaceView, Places, distance_km};
+pub use place::{PlaceView, Places};
 pub use profile::{
     CardState, Common, Context, CustomerState, DeviceState, Habits, IpState, MerchantState, Profile,
 };

@@ -7,11 +7,6 @@ const EARTH_RADIUS_KM: f64 = 6_371.0;
 /// The usual place follows about this many located events.
 const HOME_EVENTS: f32 = 30.0;
 
-/// Great-circle distance in kilometres (haversine formula).
-pub fn distance_km(from: Place, to: Place) -> f64 {
-    Point::from(from).distance_km(&Point::from(to))
-}
-
 /// A place in radians, with what each distance from it needs.
 struct Point {
     latitude: f64,
@@ -29,6 +24,7 @@ impl From<Place> for Point {
 }
 
 impl Point {
+    /// Great-circle distance in kilometres (haversine formula).
     fn distance_km(&self, to: &Self) -> f64 {
         let half_lat = libm::sin((to.latitude - self.latitude) / 2.0);
         let half_lon = libm::sin((to.longitude - self.longitude) / 2.0);
@@ -122,6 +118,10 @@ mod tests {
 
     const PARIS: Place = Place { latitude: 48.8566, longitude: 2.3522 };
     const LONDON: Place = Place { latitude: 51.5074, longitude: -0.1278 };
+
+    fn distance_km(from: Place, to: Place) -> f64 {
+        Point::from(from).distance_km(&Point::from(to))
+    }
 
     #[test]
     fn distances_match_the_atlas() {

@@ -35,9 +35,7 @@ pub struct RecentIds {
 
 impl RecentIds {
     fn position(&self, id: EntityKey) -> Option<usize> {
-        // Without a branch for each: where the id is cannot be guessed. It is there once at most.
-        let places = self.ids.iter().zip(1..).map(|(&each, place)| if each == id.get() { place } else { 0 });
-        places.fold(0_usize, |found, place| found | place).checked_sub(1)
+        self.ids.iter().position(|&each| each == id.get())
     }
 
     /// What is known of an id, if it is among the last ones.

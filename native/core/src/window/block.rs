@@ -229,13 +229,13 @@ impl<P: Plan> EventBlock<P> {
     }
 
     fn moved_to(&self, capacity: usize) -> Box<[u32]> {
-        let (events, mut moved) = (self.events(), Self::room(capacity));
-        let columns = [events.times, events.amounts, events.tags(0), events.tags(1)];
-        for (at, column) in columns.into_iter().filter(|column| !column.is_empty()).enumerate() {
-            moved[at * capacity..][..column.len()].copy_from_slice(column);
+        let (start, len, mut moved) = (self.start as usize, self.len(), Self::room(capacity));
+        for column in 0..Self::COLUMNS {
+            let events = &self.words[column * self.capacity() + start..][..len];
+            moved[column * capacity..][..len].copy_from_slice(events);
         }
         let high: &mut [u16] = bytemuck::cast_slice_mut(&mut moved[Self::COLUMNS * capacity..]);
-        high[..events.len()].copy_from_slice(events.high);
+        high[..len].copy_from_slice(self.events().high);
         moved
     }
 }

@@ -45,11 +45,10 @@ impl<P: Plan> EventLog<P> {
             if let Some(slot) = slot_of(&EXTREME_WINDOWS, window) {
                 view.prior_extremes[slot] = extremes;
             }
-        }
-        for which in 0..P::TAGS {
-            for (slot, window) in distinct_slots::<P>(which) {
-                let from = events.count_until(event.time - WINDOWS[window].0, self.newest);
-                view.distinct[which][slot] = self.distinct_between(from, at, which, event.tags[which]);
+            for which in 0..P::TAGS {
+                for (slot, _) in distinct_slots::<P>(which).filter(|&(_, counted)| counted == window) {
+                    view.distinct[which][slot] = self.distinct_between(from, at, which, event.tags[which]);
+                }
             }
         }
         let from = events.count_until(event.time - WINDOWS[Self::WIDEST].0, self.newest);

@@ -1,7 +1,7 @@
 //! Events that go out of windows, and the aggregates that they are taken out of.
 
 use super::events::Events;
-use super::log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, TAG_COUNT, is_last};
+use super::log::{DISTINCT_WINDOWS, EXTREME_WINDOWS, TAG_COUNT, distinct_slots, is_last};
 use super::plan::{Money, Plan, slot_of};
 use crate::limits::{WINDOW_COUNT, WINDOWS};
 
@@ -69,7 +69,7 @@ impl<'a, P: Plan> Leaving<'a, P> {
             }
         }
         for which in 0..P::TAGS {
-            if let Some(slot) = slot_of(P::DISTINCT[which], window).and(slot_of(&DISTINCT_WINDOWS, window)) {
+            for (slot, _) in distinct_slots::<P>(which).filter(|&(_, counted)| counted == window) {
                 self.distinct[which][slot] -= u16::from(is_last(self.events.tags(which)[at]));
             }
         }

@@ -15,7 +15,7 @@ use super::block::{EventBlock, SUPERSEDED};
 use super::extremes::Extremes;
 use super::leaving::Leaving;
 use super::panes::PaneRings;
-use super::plan::{Money, Plan, are_among, slot_of};
+use super::plan::{Money, Plan, are_among, slot_of, widest};
 use super::view::WindowView;
 use crate::limits::{EXACT_EVENTS_MAX, WINDOW_COUNT, WINDOWS};
 use crate::units::DurationMicros;
@@ -67,12 +67,11 @@ impl<P: Plan> Default for EventLog<P> {
 
 impl<P: Plan> EventLog<P> {
     /// The widest window kept.
-    pub(super) const WIDEST: usize = P::WINDOWS[P::WINDOWS.len() - 1];
+    pub(super) const WIDEST: usize = widest(P::WINDOWS);
     /// The widest that counts distinct tags.
     pub(super) const WIDEST_DISTINCT: usize = {
         let [first, second] = P::DISTINCT;
-        let widest = if second.is_empty() { first[first.len() - 1] } else { second[second.len() - 1] };
-        if widest > first[first.len() - 1] { widest } else { first[first.len() - 1] }
+        if widest(first) > widest(second) { widest(first) } else { widest(second) }
     };
     const SOUND: () = {
         let mut at = 1;
@@ -209,6 +208,7 @@ impl<P: Plan> EventLog<P> {
             if P::SEEN[which] {
                 let seen = count_tag(&tags[widest..], tag);
                 view.seen[which] = Some(seen);
+                // The widest window holds the ones that count distinct tags.
                 if seen == 0 {
                     continue;
                 }
@@ -269,10 +269,7 @@ impl<P: Plan> EventLog<P> {
 
 /// The windows that count the distinct values of a tag, each with its place among [`DISTINCT_WINDOWS`].
 pub(super) fn distinct_slots<P: Plan>(which: usize) -> impl Iterator<Item = (usize, usize)> {
-    DISTINCT_WINDOWS
-        .into_iter()
-        .enumerate()
-        .filter(move |&(_, window)| slot_of(P::DISTINCT[which], window).is_some())
+    P::DISTINCT[which].iter().filter_map(|&window| Some((slot_of(&DISTINCT_WINDOWS, window)?, window)))
 }
 
 /// How often a tag occurs.

@@ -109,7 +109,7 @@ fn read_block<P: Plan>(input: &mut Reader<'_>, newest: i64) -> Result<EventBlock
             return Err(SnapshotError::OutOfRange { what: "amount", value: amount });
         }
         let tag = |which: usize| tags.get(which).map_or(0, |column| column[at]);
-        block.insert(at, newest - age, amount, [tag(0), tag(1)]);
+        block.push(newest - age, amount, [tag(0), tag(1)]);
         before = age;
     }
     Ok(block)

@@ -38,6 +38,11 @@ pub(super) const fn slot_of(windows: &[usize], window: usize) -> Option<usize> {
     None
 }
 
+/// The widest of a list of windows; the narrowest there is of an empty one.
+pub(super) const fn widest(windows: &[usize]) -> usize {
+    if windows.is_empty() { 0 } else { windows[windows.len() - 1] }
+}
+
 /// Whether every window of a list is in another one.
 pub(super) const fn are_among(list: &[usize], windows: &[usize]) -> bool {
     let mut at = 0;
