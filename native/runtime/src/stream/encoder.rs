@@ -9,11 +9,10 @@ use super::chunk::{Chunk, DecidedChunk};
 use super::delivery::{ALERTS, DEAD_LETTERS, DECISIONS, TOPICS};
 use super::record_writer::{DecidedRow, Origin, RecordWriter};
 use crate::kafka::Record;
-use crate::settings::{FeaturesIn, Settings};
+use crate::settings::Settings;
 
 /// Turns chunks into records, apart from where they go.
 pub struct Encoder {
-    features: FeaturesIn,
     writer: RecordWriter,
     /// Offset of this process's marker in each topic.
     generations: [i64; TOPICS],
@@ -41,7 +40,6 @@ impl Encoder {
         letters_sent: HashSet<(bool, i32, i64)>,
     ) -> Self {
         Self {
-            features: settings.engine.features,
             writer: RecordWriter::new(settings),
             generations,
             letters_sent,
@@ -56,9 +54,9 @@ impl Encoder {
         self.records.clear();
         let mut reasons = decided.output.reasons.iter().peekable();
         let mut kept = decided.output.features.chunks_exact(catalogue::WIDTH);
-        let Self { features, writer, generations, letters_sent, bytes, records, .. } = self;
+        let Self { writer, generations, letters_sent, bytes, records, .. } = self;
         for (at, row) in chunk.rows.iter().enumerate() {
-            let shown = features.needed_for(decided.output.action[at]);
+            let shown = writer.shows(decided.output.action[at]);
             let row = DecidedRow {
                 message: chunk.message(row),
                 origin: Origin { partition: row.partition, offset: row.offset, time_micros: row.time_micros },

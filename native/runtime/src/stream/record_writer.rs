@@ -3,6 +3,7 @@
 //! theirs here, so that both say the same.
 
 use fraudengine_core::Output;
+use fraudengine_core::decision::Action;
 use fraudengine_core::engine::RowReasons;
 use fraudengine_core::feature::catalogue;
 
@@ -65,6 +66,11 @@ impl RecordWriter {
             names: FeatureNames::default(),
             topics: [settings.kafka.transactions_topic.clone(), settings.kafka.labels_topic.clone()],
         }
+    }
+
+    /// Whether the record of a decision, or its reasons, show feature values.
+    pub fn shows(&self, action: Action) -> bool {
+        self.features.needed_for(action)
     }
 
     /// Appends the record of a decision; `generation` is the offset of the process's marker, 0: it has none.
