@@ -17,8 +17,9 @@ use crate::units::EntityKey;
 use crate::window::{Slab, SlotHint, Table};
 use crate::workers::{self, Workers};
 
-/// How many transactions ahead the index, the slot and the events of a key are asked for.
-const AHEAD: [usize; 3] = [24, 16, 8];
+/// How many transactions ahead the index of a key is asked for, the place of its slot, the slot, and its events: each
+/// says where the next one is, so that it must have arrived by then.
+const AHEAD: [usize; 4] = [28, 20, 10, 4];
 
 /// What all kinds of entity share while they take in a batch.
 pub(crate) struct Update<'a> {
@@ -57,6 +58,27 @@ pub(crate) struct Others<'t> {
     pub ips: &'t mut Table<IpState>,
 }
 
+/// Rows that are remembered while their memory is on its way.
+const COMING: usize = (AHEAD[0] + 1).next_power_of_two();
+
+/// The keys of the next rows that are this worker's, and where their entities probably are.
+struct Coming {
+    keys: [Option<EntityKey>; COMING],
+    hints: [SlotHint; COMING],
+}
+
+impl Default for Coming {
+    fn default() -> Self {
+        Self { keys: [None; COMING], hints: [SlotHint::NONE; COMING] }
+    }
+}
+
+impl Coming {
+    fn at(&self, row: usize) -> Option<(EntityKey, SlotHint)> {
+        self.keys[row % COMING].map(|key| (key, self.hints[row % COMING]))
+    }
+}
+
 impl Update<'_> {
     /// Lets a table take in the batch.
     pub(crate) fn run<P: Profile>(&self, table: &mut Table<P>, workers: &dyn Workers) {
@@ -78,17 +100,14 @@ impl Update<'_> {
 
     fn walk<P: Profile>(&self, share: &mut Share<'_, P>) {
         let mut labels = self.batch.labels.iter().peekable();
-        let mut hints = [SlotHint::NONE; AHEAD[1].next_power_of_two()];
-        for first in 0..AHEAD[1].min(self.batch.transactions.len()) {
-            hints[first % hints.len()] = self.hint(share, first);
-        }
+        let mut coming = Coming::default();
+        (0..AHEAD[0]).for_each(|step| self.prefetch(share, &mut coming, step));
         for (row, transaction) in self.batch.transactions.iter().enumerate() {
             while let Some((before, label)) = labels.next_if(|(before, _)| *before as usize <= row) {
                 self.learn(share, *before, label);
             }
-            let hint = hints[row % hints.len()];
-            self.prefetch(share, row, &mut hints);
-            let Some(key) = transaction.entity(P::KIND) else { continue };
+            self.prefetch(share, &mut coming, row + AHEAD[0]);
+            let Some((key, hint)) = coming.at(row) else { continue };
             if self.holds::<P>(key, row) {
                 continue;
             }
@@ -105,25 +124,31 @@ impl Update<'_> {
         self.replayed.is_some_and(|held| row < held[part] as usize)
     }
 
-    /// The slab of a row's key, if this worker has it.
-    fn place<'s, P: Profile>(&self, share: &'s Share<'_, P>, row: usize) -> Option<(&'s Slab<P>, EntityKey)> {
-        let key = self.batch.transactions.get(row)?.entity(P::KIND)?;
-        Some((share.0[Table::<P>::slab_of(key)].as_deref()?, key))
-    }
-
-    fn hint<P: Profile>(&self, share: &Share<'_, P>, row: usize) -> SlotHint {
-        self.place(share, row).map_or(SlotHint::NONE, |(slab, key)| slab.prefetch_slot(key))
-    }
-
-    /// Asks for the index of a row far ahead, the slot of a nearer one, the events of the nearest.
-    fn prefetch<P: Profile>(&self, share: &Share<'_, P>, row: usize, hints: &mut [SlotHint]) {
-        if let Some((slab, key)) = self.place(share, row + AHEAD[0]) {
+    /// Looks at the row `step`, the furthest one, and asks for more of the memory of those before it.
+    fn prefetch<P: Profile>(&self, share: &Share<'_, P>, coming: &mut Coming, step: usize) {
+        let slab_of = |key: EntityKey| share.0[Table::<P>::slab_of(key)].as_deref();
+        let key = self.batch.transactions.get(step).and_then(|transaction| transaction.entity(P::KIND));
+        let slab = key.and_then(slab_of);
+        coming.keys[step % COMING] = key.filter(|_| slab.is_some());
+        if let (Some(slab), Some(key)) = (slab, key) {
             slab.prefetch_index(key);
         }
-        hints[(row + AHEAD[1]) % hints.len()] = self.hint(share, row + AHEAD[1]);
-        let near = row + AHEAD[2];
-        if let Some((slab, _)) = self.place(share, near) {
-            slab.prefetch_block(hints[near % hints.len()]);
+        // Before the first row there is nothing: the places that these numbers wrap to are empty.
+        let [_, find, slot, block] = AHEAD.map(|ahead| step.wrapping_sub(AHEAD[0] - ahead));
+        if let Some((key, _)) = coming.at(find)
+            && let Some(slab) = slab_of(key)
+        {
+            coming.hints[find % COMING] = slab.prefetch_place(key);
+        }
+        if let Some((key, hint)) = coming.at(slot)
+            && let Some(slab) = slab_of(key)
+        {
+            slab.prefetch_slot(hint);
+        }
+        if let Some((key, hint)) = coming.at(block)
+            && let Some(slab) = slab_of(key)
+        {
+            slab.prefetch_block(hint);
         }
     }
 

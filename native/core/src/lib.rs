@@ -14,6 +14,7 @@ pub mod limits;
 pub mod model;
 mod peek;
 pub mod pending;
+mod prefetch;
 mod recovery;
 pub mod snapshot;
 pub mod units;

@@ -73,7 +73,7 @@ pub const MEMORY_PIECES: usize = 32;
 /// them. The rest is what the allocator takes beyond what it is asked for: under steady eviction 1.4 times, by
 /// `benchmarks/memory.py`. Fixed: a share that followed the need would depend on what the tables hold between
 /// batches, and the outcome on where the batches are cut.
-pub const MEMORY_SHARES: [usize; 5] = [8, 6, 3, 3, 2];
+pub const MEMORY_SHARES: [usize; 5] = [7, 6, 3, 3, 2];
 /// Slots looked at when one must be evicted from a full slab.
 pub const EVICTION_SAMPLE: usize = 8;
 /// Slots looked at for idle entities whenever a new entity arrives.

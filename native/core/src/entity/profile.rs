@@ -71,10 +71,13 @@ impl<P: Plan> Common<P> {
             if P::WINDOWS.contains(&(WINDOW_COUNT - 1))
                 && let Some(latest) = frauds.since_latest
             {
-                let oldest = now - WINDOW_MAX.0 + 1;
-                since_fraud = self.log.count_between(oldest.max(now - latest.0 + 1), now);
-                let earliest = frauds.since_earliest.unwrap_or(latest);
-                fraud_span = self.log.count_between(oldest.max(now - earliest.0), now - latest.0);
+                let [start, latest] = [now - WINDOW_MAX.0, now - latest.0];
+                let below = self.log.count_until(start.max(latest));
+                since_fraud = self.log.count_until(now).saturating_sub(below);
+                if let Some(earliest) = frauds.since_earliest {
+                    let before = self.log.count_until(start.max(now - earliest.0 - 1));
+                    fraud_span = below.saturating_sub(before);
+                }
             }
         }
         Facts {
@@ -111,6 +114,14 @@ impl<P: Plan> Common<P> {
     fn last_seen(&self) -> i64 {
         let reported = self.frauds.as_ref().and_then(|frauds| frauds.newest_report());
         self.log.newest().max(reported.unwrap_or(i64::MIN))
+    }
+
+    fn prefetch(&self) {
+        self.log.prefetch();
+        if let Some(frauds) = &self.frauds {
+            // Waits for the log itself: few entities have one.
+            frauds.prefetch();
+        }
     }
 
     fn heap_bytes(&self) -> usize {
@@ -177,7 +188,7 @@ impl Entity for CustomerState {
     }
 
     fn prefetch(&self) {
-        self.common.log.prefetch();
+        self.common.prefetch();
     }
 }
 
@@ -239,7 +250,7 @@ macro_rules! plain_profile {
             }
 
             fn prefetch(&self) {
-                self.common.log.prefetch();
+                self.common.prefetch();
             }
         }
 

@@ -6,6 +6,7 @@
 //! `pred_contribs=True, approx_contribs=True`.
 
 use super::tree::{Booster, Node};
+use crate::prefetch::prefetch;
 
 /// Gives inner nodes the cover-weighted mean of their children. A node without cover gets the plain mean.
 pub(super) fn fill_means(nodes: &mut [Node]) {
@@ -25,8 +26,9 @@ pub(super) fn fill_means(nodes: &mut [Node]) {
     }
 }
 
-/// Trees that are walked side by side: a walk waits for memory at every step, eight of them wait together.
-const ABREAST: usize = 8;
+/// Trees that are walked side by side: a walk waits for memory at every step. While the others take theirs, the node
+/// that a tree has asked for arrives.
+const ABREAST: usize = 32;
 
 /// Writes the contributions of one row to `out`: base features, then the anomaly if used, then the bias.
 pub(super) fn contributions(booster: &Booster, row: &[f32], anomaly: f32, out: &mut [f32]) {
@@ -34,20 +36,22 @@ pub(super) fn contributions(booster: &Booster, row: &[f32], anomaly: f32, out: &
     let mut sums = vec![0.0_f64; out.len()];
     sums[bias] += f64::from(booster.base_margin);
     for trees in booster.trees.chunks(ABREAST) {
-        let mut places = [0_usize; ABREAST];
-        sums[bias] += trees.iter().map(|tree| tree.nodes[0].value).sum::<f64>();
+        // Of each tree the node to look at, and what the step to it started from.
+        let mut steps = [(0_usize, bias, 0.0_f64); ABREAST];
         let mut walking = true;
         while walking {
             walking = false;
-            for (tree, place) in trees.iter().zip(&mut places) {
-                let node = &tree.nodes[*place];
+            for (tree, (place, asked, before)) in trees.iter().zip(&mut steps) {
+                let Some(node) = tree.nodes.get(*place) else { continue };
+                sums[*asked] += node.value - *before;
                 if node.is_leaf() {
+                    *place = usize::MAX;
                     continue;
                 }
-                let feature = usize::from(node.feature);
-                let x = row.get(feature).copied().unwrap_or(anomaly);
+                (*asked, *before) = (usize::from(node.feature), node.value);
+                let x = row.get(*asked).copied().unwrap_or(anomaly);
                 *place = node.child_or_default(x);
-                sums[feature] += tree.nodes[*place].value - node.value;
+                prefetch(tree.nodes.as_ptr().wrapping_add(*place));
                 walking = true;
             }
         }

@@ -13,8 +13,8 @@ use std::marker::PhantomData;
 use super::events::Events;
 use super::log::TAG_COUNT;
 use super::plan::{Money, Plan};
-use super::prefetch::prefetch;
 use crate::limits::{AMOUNT_MINOR_MAX, LATENESS_MAX, WINDOW_MAX};
+use crate::prefetch::prefetch;
 
 /// Set in a tag whose fingerprint occurs again in a later event of the same block.
 pub const SUPERSEDED: u32 = 1 << 31;
@@ -35,6 +35,9 @@ const CAPACITIES: [u16; 27] = [
     2, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 240, 288, 360,
     432, 580,
 ];
+
+/// A block of this capacity or less does not shrink.
+const KEPT_CAPACITY: usize = 8;
 
 // The largest block suits a full log: its events, one more, and an eighth to spare.
 const _: () = {
@@ -215,7 +218,8 @@ impl<P: Plan> EventBlock<P> {
         let needed = len + 1 + len / 8;
         let suited = CAPACITIES.iter().map(|&each| each as usize).find(|&each| each >= needed);
         let suited = suited.expect("a log spills to panes before it outgrows the largest block");
-        if suited <= capacity && 2 * suited > capacity {
+        // To go back and forth between the smallest blocks costs more than what they take.
+        if suited <= capacity && (2 * suited > capacity || capacity <= KEPT_CAPACITY) {
             for column in 0..Self::COLUMNS {
                 self.words[column * capacity..][..capacity].copy_within(start..end, 0);
             }

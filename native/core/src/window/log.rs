@@ -102,11 +102,14 @@ impl<P: Plan> EventLog<P> {
         self.newest
     }
 
-    /// Events kept exactly with a time in `[from, to]`.
-    pub fn count_between(&self, from: i64, to: i64) -> u32 {
-        let events = self.block.events();
-        let below = events.count_until(from - 1, self.newest);
-        events.count_until(to, self.newest).saturating_sub(below) as u32
+    /// Events kept exactly at or before a time.
+    pub fn count_until(&self, time: i64) -> u32 {
+        // Most ask for the newest event's time, which needs no search.
+        if time >= self.newest {
+            self.block.len() as u32
+        } else {
+            self.block.events().count_until(time, self.newest) as u32
+        }
     }
 
     /// Heap bytes held.

@@ -7,8 +7,8 @@
 //! either derived from its content or written into its snapshot: so a restored slab evicts like the one that was saved.
 
 use super::index::Index;
-use super::prefetch::prefetch;
 use crate::limits::{EVICTION_SAMPLE, EXPIRY_SAMPLE, IDLE_MAX};
+use crate::prefetch::prefetch;
 use crate::units::EntityKey;
 
 /// Slots allocated at a time. Few, because on average half of a slab's last chunk is unused.
@@ -31,7 +31,7 @@ pub(super) struct Slot<E> {
     pub(super) entity: E,
 }
 
-/// Where an entity probably is; see [`Slab::prefetch_slot`].
+/// Where an entity probably is; see [`Slab::prefetch_place`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotHint(u32);
 
@@ -286,17 +286,24 @@ impl<E: Entity> Slab<E> {
         prefetch(self.index.home(key));
     }
 
-    /// Where the entity of a key probably is, given that its index line has arrived; starts loading it.
+    /// Where the entity of a key probably is, given that its index line has arrived; starts loading where its slot is.
     ///
     /// A hint may be wrong (the slot's key is not looked at) or outdated when it is used: it saves a
     /// search where it is right and costs one comparison where it is not.
-    pub fn prefetch_slot(&self, key: EntityKey) -> SlotHint {
+    pub fn prefetch_place(&self, key: EntityKey) -> SlotHint {
         let Some(slot) = self.index.find(key, |_| true) else { return SlotHint::NONE };
-        let start: *const Slot<E> = self.slot(slot);
-        for line in 0..size_of::<Slot<E>>().div_ceil(64) {
-            prefetch(start.cast::<u8>().wrapping_add(64 * line));
-        }
+        prefetch(self.chunks.as_ptr().wrapping_add(slot / CHUNK));
         SlotHint(slot as u32)
+    }
+
+    /// Starts loading a slot, given that its place has arrived.
+    pub fn prefetch_slot(&self, hint: SlotHint) {
+        if (hint.0 as usize) < self.slots {
+            let start: *const Slot<E> = self.slot(hint.0 as usize);
+            for line in 0..size_of::<Slot<E>>().div_ceil(64) {
+                prefetch(start.cast::<u8>().wrapping_add(64 * line));
+            }
+        }
     }
 
     /// Starts loading the heap memory of an entity, given that its slot has arrived.
