@@ -12,7 +12,7 @@ use fraudengine_runtime::keyed::{Checked, Records, transactions};
 use fraudengine_runtime::metrics::now_micros;
 use fraudengine_runtime::settings::Settings;
 use fraudengine_runtime::stream::ActiveModel;
-use fraudengine_runtime::stream::record_writer::Origin;
+use fraudengine_runtime::stream::chunk::Origin;
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;

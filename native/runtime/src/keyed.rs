@@ -15,9 +15,9 @@ use crate::kafka::Message;
 use crate::payload::protobuf;
 use crate::settings::Settings;
 use crate::stream::StreamError;
-use crate::stream::chunk::Chunk;
+use crate::stream::chunk::{Chunk, Origin};
 use crate::stream::reader::Reader;
-use crate::stream::record_writer::{DecidedRow, Origin, RecordWriter};
+use crate::stream::record_writer::{DecidedRow, RecordWriter};
 
 /// Stands for no cell: the row has no entity of that kind.
 pub const NO_CELL: i32 = -1;

@@ -42,7 +42,7 @@ impl Held {
 
     /// When the broker got the row at the head, microseconds since 1970; `None` without a row.
     fn received(&self) -> Option<i64> {
-        self.records.rows.get(self.row).map(|row| row.time_micros)
+        self.records.rows.get(self.row).map(|row| row.origin.time_micros)
     }
 
     fn time(&self, row: usize) -> i64 {
@@ -65,8 +65,8 @@ impl Held {
         self.row = until;
         if !records.refused.is_empty() {
             // Not before the rows in front of them: where they are, the partition is taken to be done.
-            let next = records.rows.get(until).map_or(i64::MAX, |row| row.offset);
-            let count = records.refused.partition_point(|refused| refused.offset < next);
+            let next = records.rows.get(until).map_or(i64::MAX, |row| row.origin.offset);
+            let count = records.refused.partition_point(|refused| refused.origin.offset < next);
             to.refused.extend(records.refused.drain(..count));
         }
     }

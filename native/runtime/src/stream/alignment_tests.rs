@@ -1,7 +1,7 @@
 //! Partitions merged by time: rows, refused records and their places, against the plain rule.
 
 use super::*;
-use crate::stream::chunk::Refused;
+use crate::stream::chunk::{Origin, Refused};
 use crate::wire::DeadLetterReason;
 use fraudengine_core::event::{CurrencyCode, CurrencyTable, RawTransaction, check};
 use proptest::collection::vec;
@@ -32,12 +32,10 @@ fn lane(partition: i32, hours: &[i64]) -> Held {
         chunk.bytes.extend_from_slice(id.as_bytes());
         chunk.bytes.push(b'c');
         chunk.rows.push(Row {
-            partition,
+            origin: Origin { partition, offset, time_micros: 0 },
             customer_length: 1,
             length: id.len() as u32,
             start,
-            offset,
-            time_micros: 0,
         });
         chunk.transactions.push(check(&raw, &currencies).unwrap());
     }
@@ -47,9 +45,7 @@ fn lane(partition: i32, hours: &[i64]) -> Held {
 fn refused(partition: i32, offset: i64) -> Refused {
     Refused {
         is_label: false,
-        partition,
-        offset,
-        time_micros: 0,
+        origin: Origin { partition, offset, time_micros: 0 },
         reason: DeadLetterReason::Malformed,
         detail: String::new(),
         length: 0,
@@ -96,8 +92,8 @@ proptest! {
         for chunk in &chunks {
             prop_assert!(chunk.rows.len() <= max);
             for (row, transaction) in chunk.rows.iter().zip(&chunk.transactions) {
-                let partition = row.partition as usize;
-                let id = format!("{partition}-{}", row.offset);
+                let partition = row.origin.partition as usize;
+                let id = format!("{partition}-{}", row.origin.offset);
                 prop_assert_eq!(chunk.message(row), id.as_bytes());
                 prop_assert_eq!(chunk.customer(row), b"c");
                 // No other lane has an earlier row at its head.
@@ -111,8 +107,8 @@ proptest! {
                 heads[partition] += 1;
             }
             // A partition is done up to its furthest record of the chunk: nothing before it may still be held.
-            let rows = chunk.rows.iter().map(|row| (row.partition, row.offset));
-            let refused = chunk.refused.iter().map(|each| (each.partition, each.offset));
+            let rows = chunk.rows.iter().map(|row| (row.origin.partition, row.origin.offset));
+            let refused = chunk.refused.iter().map(|each| (each.origin.partition, each.origin.offset));
             let mut seen: Vec<_> = rows.chain(refused).collect();
             seen.sort_unstable();
             for (partition, offset) in seen {
@@ -129,7 +125,7 @@ proptest! {
 #[test]
 fn only_a_backlog_is_patient() {
     let mut old = lane(0, &[1]);
-    old.records.rows[0].time_micros = 5 * LIVE_MICROS;
+    old.records.rows[0].origin.time_micros = 5 * LIVE_MICROS;
     let lanes = [lane(1, &[]), old];
     assert_eq!(patience(&lanes, 6 * LIVE_MICROS), PATIENCE_LIVE);
     assert_eq!(patience(&lanes, 6 * LIVE_MICROS + 1), PATIENCE);

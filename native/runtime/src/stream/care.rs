@@ -83,11 +83,11 @@ impl Care {
         let [transactions, labels] = &self.topics;
         if let Some(row) = chunk.rows.first() {
             self.left = self.left.saturating_sub(1);
-            return note.write(Some((transactions, row.partition, row.offset)));
+            return note.write(Some((transactions, row.origin.partition, row.origin.offset)));
         }
         if let Some(refused) = chunk.refused.first() {
             let topic = if refused.is_label { labels } else { transactions };
-            return note.write(Some((topic, refused.partition, refused.offset)));
+            return note.write(Some((topic, refused.origin.partition, refused.origin.offset)));
         }
         note.write(Some((labels, 0, chunk.label_offset - 1)))
     }

@@ -7,21 +7,28 @@ use fraudengine_core::feature::catalogue;
 use crate::settings::FeaturesIn;
 use crate::wire::DeadLetterReason;
 
+/// Where a record came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// Partition of its topic.
+    pub partition: i32,
+    /// Offset there.
+    pub offset: i64,
+    /// Broker's time, microseconds since 1970; 0: none.
+    pub time_micros: i64,
+}
+
 /// Where an accepted transaction came from, and where its bytes are.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// Partition of the transactions topic.
-    pub partition: i32,
+    /// In the transactions topic.
+    pub origin: Origin,
     /// Length of the customer id, which follows the message.
     pub customer_length: u16,
     /// Length of the message.
     pub length: u32,
     /// First byte of the message in [`Chunk::bytes`].
     pub start: usize,
-    /// Offset in that partition.
-    pub offset: i64,
-    /// Broker's time, microseconds since 1970; 0: none.
-    pub time_micros: i64,
 }
 
 /// A record that was refused.
@@ -29,12 +36,8 @@ pub struct Row {
 pub struct Refused {
     /// Whether it was a label; a transaction otherwise.
     pub is_label: bool,
-    /// Its partition.
-    pub partition: i32,
-    /// Its offset.
-    pub offset: i64,
-    /// Broker's time, microseconds since 1970.
-    pub time_micros: i64,
+    /// Where it was.
+    pub origin: Origin,
     /// Why.
     pub reason: DeadLetterReason,
     /// One line for people.

@@ -14,7 +14,7 @@ use fraudengine_core::workers::Workers;
 use fraudengine_core::{Batch, Engine, Output};
 
 use super::StreamError;
-use super::chunk::{Chunk, DecidedChunk};
+use super::chunk::{Chunk, DecidedChunk, Origin};
 use super::delivery::Delivery;
 use super::drill::Drill;
 use super::model::ModelSlot;
@@ -146,10 +146,10 @@ impl Decider {
         DecidedChunk::keep(&mut output, &self.matrix, self.features);
         let time_micros = now_micros();
         for row in &chunk.rows {
-            self.advance(row.partition, row.offset);
+            self.advance(row.origin);
         }
         for refused in chunk.refused.iter().filter(|refused| !refused.is_label) {
-            self.advance(refused.partition, refused.offset);
+            self.advance(refused.origin);
             self.metrics.dead_letters[refused.reason as usize].fetch_add(1, Relaxed);
         }
         for refused in chunk.refused.iter().filter(|refused| refused.is_label) {
@@ -164,9 +164,9 @@ impl Decider {
         self.metrics.stage(Stage::Decide, since);
     }
 
-    fn advance(&mut self, partition: i32, offset: i64) {
-        if let Some(next) = self.sources.get_mut(partition as usize) {
-            *next = (*next).max(offset + 1);
+    fn advance(&mut self, done: Origin) {
+        if let Some(next) = self.sources.get_mut(done.partition as usize) {
+            *next = (*next).max(done.offset + 1);
         }
     }
 
@@ -182,9 +182,12 @@ impl Decider {
         // Rows of one chunk that the broker stamped alike have one latency.
         let mut at = 0;
         while let Some(row) = chunk.rows.get(at) {
-            let same = chunk.rows[at..].iter().take_while(|each| each.time_micros == row.time_micros).count();
-            if row.time_micros > 0 {
-                let micros = (time_micros - row.time_micros).max(0) as u64;
+            let same = chunk.rows[at..]
+                .iter()
+                .take_while(|each| each.origin.time_micros == row.origin.time_micros)
+                .count();
+            if row.origin.time_micros > 0 {
+                let micros = (time_micros - row.origin.time_micros).max(0) as u64;
                 metrics.latency.observe_many(micros, same as u64);
             }
             at += same;

@@ -7,7 +7,7 @@ use fraudengine_core::feature::catalogue;
 
 use super::chunk::{Chunk, DecidedChunk};
 use super::delivery::{ALERTS, DEAD_LETTERS, DECISIONS, TOPICS};
-use super::record_writer::{DecidedRow, Origin, RecordWriter};
+use super::record_writer::{DecidedRow, RecordWriter};
 use crate::kafka::Record;
 use crate::settings::Settings;
 
@@ -59,7 +59,7 @@ impl Encoder {
             let shown = writer.shows(decided.output.action[at]);
             let row = DecidedRow {
                 message: chunk.message(row),
-                origin: Origin { partition: row.partition, offset: row.offset, time_micros: row.time_micros },
+                origin: row.origin,
                 output: &decided.output,
                 at,
                 reasons: reasons.next_if(|each| each.row as usize == at),
@@ -76,7 +76,7 @@ impl Encoder {
             }
         }
         for refused in &chunk.refused {
-            if letters_sent.remove(&(refused.is_label, refused.partition, refused.offset)) {
+            if letters_sent.remove(&(refused.is_label, refused.origin.partition, refused.origin.offset)) {
                 continue;
             }
             writer.dead_letter(refused, generations[DEAD_LETTERS], bytes);

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64_with_secret;
 
 use super::StreamError;
 use super::care::Source as Place;
-use super::chunk::{Chunk, Refused, Row};
+use super::chunk::{Chunk, Origin, Refused, Row};
 use super::drill::Drill;
 use crate::kafka::Message;
 use crate::limits::RAW_BYTES_MAX;
@@ -80,24 +80,17 @@ impl Reader {
         }
         let transaction = check(&raw, &self.currencies)
             .map_err(|violation| (DeadLetterReason::Invalid, violation.to_string()))?;
-        let time_micros = message.timestamp_ms.max(0) * 1_000;
+        let origin = origin(message);
         // Against the broker's clock, not ours: a replay must agree.
-        if time_micros > 0 && transaction.time.0 > time_micros + self.ahead_micros_max {
-            return Err((DeadLetterReason::TimeAhead, ahead(transaction.time, time_micros)));
+        if origin.time_micros > 0 && transaction.time.0 > origin.time_micros + self.ahead_micros_max {
+            return Err((DeadLetterReason::TimeAhead, ahead(transaction.time, origin.time_micros)));
         }
         let start = chunk.bytes.len();
         append_message(self.transactions, message.value, &raw, &mut chunk.bytes);
         let length = (chunk.bytes.len() - start) as u32;
         let customer = raw.customer_id.unwrap_or_default().as_bytes();
         chunk.bytes.extend_from_slice(customer);
-        chunk.rows.push(Row {
-            partition: message.partition,
-            customer_length: customer.len() as u16,
-            length,
-            start,
-            offset: message.offset,
-            time_micros,
-        });
+        chunk.rows.push(Row { origin, customer_length: customer.len() as u16, length, start });
         chunk.transactions.push(transaction);
         Ok(())
     }
@@ -147,9 +140,7 @@ impl Reader {
     ) -> Refused {
         Refused {
             is_label,
-            partition: message.partition,
-            offset: message.offset,
-            time_micros: message.timestamp_ms.max(0) * 1_000,
+            origin: origin(message),
             reason,
             detail,
             length: message.value.len() as u32,
@@ -157,6 +148,11 @@ impl Reader {
             raw: self.keep_raw.then(|| message.value[..message.value.len().min(RAW_BYTES_MAX)].to_vec()),
         }
     }
+}
+
+fn origin(message: &Message<'_>) -> Origin {
+    let time_micros = message.timestamp_ms.max(0) * 1_000;
+    Origin { partition: message.partition, offset: message.offset, time_micros }
 }
 
 #[cold]

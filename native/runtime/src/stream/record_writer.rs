@@ -7,7 +7,7 @@ use fraudengine_core::decision::Action;
 use fraudengine_core::engine::RowReasons;
 use fraudengine_core::feature::catalogue;
 
-use super::chunk::Refused;
+use super::chunk::{Origin, Refused};
 use crate::payload::encode::{self, Source};
 use crate::payload::reasons::FeatureNames;
 use crate::settings::{FeaturesIn, Settings};
@@ -22,17 +22,6 @@ pub struct RecordWriter {
     names: FeatureNames,
     /// Of transactions, of labels.
     topics: [String; 2],
-}
-
-/// Where a row came from.
-#[derive(Clone, Copy, Debug)]
-pub struct Origin {
-    /// Partition of `transactions`.
-    pub partition: i32,
-    /// Offset there.
-    pub offset: i64,
-    /// Broker's time, microseconds since 1970; 0: none.
-    pub time_micros: i64,
 }
 
 /// A row, and what was decided.
@@ -105,9 +94,9 @@ impl RecordWriter {
             reason: refused.reason,
             detail: &refused.detail,
             source_topic: &self.topics[usize::from(refused.is_label)],
-            source_partition: refused.partition,
-            source_offset: refused.offset,
-            source_time_micros: refused.time_micros,
+            source_partition: refused.origin.partition,
+            source_offset: refused.origin.offset,
+            source_time_micros: refused.origin.time_micros,
             length: refused.length,
             keyed_hash: refused.keyed_hash,
             raw: refused.raw.as_deref(),
