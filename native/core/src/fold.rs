@@ -128,26 +128,23 @@ impl Update<'_> {
     fn prefetch<P: Profile>(&self, share: &Share<'_, P>, coming: &mut Coming, step: usize) {
         let slab_of = |key: EntityKey| share.0[Table::<P>::slab_of(key)].as_deref();
         let key = self.batch.transactions.get(step).and_then(|transaction| transaction.entity(P::KIND));
-        let slab = key.and_then(slab_of);
-        coming.keys[step % COMING] = key.filter(|_| slab.is_some());
-        if let (Some(slab), Some(key)) = (slab, key) {
+        coming.keys[step % COMING] = key.filter(|&key| slab_of(key).is_some());
+        let place = |coming: &Coming, row| {
+            let (key, hint) = coming.at(row)?;
+            Some((slab_of(key)?, key, hint))
+        };
+        // Before the first row there is nothing: the places that these numbers wrap to are empty.
+        let [index, find, slot, block] = AHEAD.map(|ahead| step.wrapping_sub(AHEAD[0] - ahead));
+        if let Some((slab, key, _)) = place(coming, index) {
             slab.prefetch_index(key);
         }
-        // Before the first row there is nothing: the places that these numbers wrap to are empty.
-        let [_, find, slot, block] = AHEAD.map(|ahead| step.wrapping_sub(AHEAD[0] - ahead));
-        if let Some((key, _)) = coming.at(find)
-            && let Some(slab) = slab_of(key)
-        {
+        if let Some((slab, key, _)) = place(coming, find) {
             coming.hints[find % COMING] = slab.prefetch_place(key);
         }
-        if let Some((key, hint)) = coming.at(slot)
-            && let Some(slab) = slab_of(key)
-        {
+        if let Some((slab, _, hint)) = place(coming, slot) {
             slab.prefetch_slot(hint);
         }
-        if let Some((key, hint)) = coming.at(block)
-            && let Some(slab) = slab_of(key)
-        {
+        if let Some((slab, _, hint)) = place(coming, block) {
             slab.prefetch_block(hint);
         }
     }

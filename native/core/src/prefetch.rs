@@ -12,3 +12,11 @@ pub fn prefetch<T>(pointer: *const T) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = pointer;
 }
+
+/// The same of all cache lines of so many bytes.
+#[inline]
+pub fn prefetch_bytes<T>(pointer: *const T, bytes: usize) {
+    for line in 0..bytes.div_ceil(64) {
+        prefetch(pointer.cast::<u8>().wrapping_add(64 * line));
+    }
+}

@@ -5,7 +5,7 @@
 //! makes room.
 
 use crate::limits::{KNOWN_FRAUDS_MAX, WINDOWS};
-use crate::prefetch::prefetch;
+use crate::prefetch::prefetch_bytes;
 use crate::units::{DurationMicros, EntityKey};
 
 /// Indices into [`WINDOWS`] for which reports are counted: 24 h, 7 d, 30 d.
@@ -91,9 +91,7 @@ impl FraudLog {
 
     /// Starts loading the first frauds; the processor sees by itself that the others follow.
     pub fn prefetch(&self) {
-        for line in 0..2 {
-            prefetch(self.known.as_ptr().cast::<u8>().wrapping_add(64 * line));
-        }
+        prefetch_bytes(self.known.as_ptr(), 128);
     }
 
     /// Heap bytes held.

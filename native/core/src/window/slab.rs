@@ -8,7 +8,7 @@
 
 use super::index::Index;
 use crate::limits::{EVICTION_SAMPLE, EXPIRY_SAMPLE, IDLE_MAX};
-use crate::prefetch::prefetch;
+use crate::prefetch::{prefetch, prefetch_bytes};
 use crate::units::EntityKey;
 
 /// Slots allocated at a time. Few, because on average half of a slab's last chunk is unused.
@@ -123,6 +123,10 @@ impl<E: Entity> Slab<E> {
         &mut self.chunks[at / CHUNK][at % CHUNK]
     }
 
+    fn hinted(&self, hint: SlotHint) -> Option<&Slot<E>> {
+        ((hint.0 as usize) < self.slots).then(|| self.slot(hint.0 as usize))
+    }
+
     fn find(&self, key: EntityKey) -> Option<usize> {
         self.index.find(key, |slot| self.slot(slot).key == Some(key))
     }
@@ -146,9 +150,8 @@ impl<E: Entity> Slab<E> {
         now: i64,
         change: impl FnOnce(&mut E) -> R,
     ) -> R {
-        let hinted = hint.0 as usize;
-        let slot = if hinted < self.slots && self.slot(hinted).key == Some(key) {
-            hinted
+        let slot = if self.hinted(hint).is_some_and(|slot| slot.key == Some(key)) {
+            hint.0 as usize
         } else {
             self.find(key).unwrap_or_else(|| self.insert(key, now))
         };
@@ -298,18 +301,15 @@ impl<E: Entity> Slab<E> {
 
     /// Starts loading a slot, given that its place has arrived.
     pub fn prefetch_slot(&self, hint: SlotHint) {
-        if (hint.0 as usize) < self.slots {
-            let start: *const Slot<E> = self.slot(hint.0 as usize);
-            for line in 0..size_of::<Slot<E>>().div_ceil(64) {
-                prefetch(start.cast::<u8>().wrapping_add(64 * line));
-            }
+        if let Some(slot) = self.hinted(hint) {
+            prefetch_bytes(&raw const *slot, size_of::<Slot<E>>());
         }
     }
 
     /// Starts loading the heap memory of an entity, given that its slot has arrived.
     pub fn prefetch_block(&self, hint: SlotHint) {
-        if (hint.0 as usize) < self.slots {
-            self.slot(hint.0 as usize).entity.prefetch();
+        if let Some(slot) = self.hinted(hint) {
+            slot.entity.prefetch();
         }
     }
 }
