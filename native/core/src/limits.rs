@@ -109,7 +109,7 @@ pub const MODEL_TREE_NODES_MAX: usize = 65_535;
 pub const MODEL_TREE_DEPTH_MAX: usize = 64;
 /// Nodes of all trees of a file together.
 pub const MODEL_NODES_MAX: usize = 4_194_304;
-/// Leaves of a tree that the byte-wide kernel can number; deeper models run on the portable kernel.
+/// Leaves of a tree whose values the byte-wide kernels can number; deeper models run on the portable kernel.
 pub const SIMD_LEAVES_MAX: usize = 256;
 /// Byte columns of the byte-wide kernel (64 bytes each per block of rows); more run on the portable one.
 pub const SIMD_COLUMNS_MAX: usize = 1_024;

@@ -62,13 +62,15 @@ fn tree(random: &mut Random, features: usize, splits: usize, margins: bool, chai
         leaves.extend([next, next + 1]);
     }
     out.extend((nodes.len() as u32).to_le_bytes());
+    // Leaves that share a value, as those of an isolation tree do: a few, some, nearly none.
+    let values = [2, 13, 29, 1_000_000][random.below(4)];
     for (feature, flags, threshold, left, right) in nodes {
         out.extend(feature.to_le_bytes());
         out.extend(flags.to_le_bytes());
         out.extend(threshold.to_le_bytes());
         out.extend(left.to_le_bytes());
         out.extend(right.to_le_bytes());
-        let value = random.below(1_000_000) as f32 / 333_333.0 - 1.0;
+        let value = random.below(values) as f32 / 333_333.0 - 1.0;
         out.extend(f64::from(value).to_le_bytes());
         out.extend((random.below(50) as f32).to_le_bytes());
     }

@@ -15,6 +15,11 @@ use std::time::Duration;
 
 use crate::limits::TAIL_BYTES_MAX;
 
+/// Blocks that have gone and wait to be filled again: some acknowledgements push out several, some none.
+const SPARE_MAX: usize = 4;
+/// A block may have this many times the room that its records take.
+const ROOM_FACTOR_MAX: usize = 4;
+
 /// Records with consecutive offsets.
 #[derive(Debug, Default)]
 pub struct Block {
@@ -38,6 +43,23 @@ impl Block {
         self.ends.push(self.bytes.len());
     }
 
+    fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Bytes of memory held.
+    const fn room(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * size_of::<usize>()
+    }
+
+    /// Gives back room of a busier time.
+    fn fit(&mut self) {
+        if self.bytes.capacity() > ROOM_FACTOR_MAX * self.bytes.len() {
+            self.bytes.shrink_to_fit();
+            self.ends.shrink_to_fit();
+        }
+    }
+
     /// Offset after its last record.
     pub const fn end(&self) -> i64 {
         self.first + self.ends.len() as i64
@@ -59,6 +81,8 @@ impl Block {
 #[derive(Debug)]
 struct State {
     blocks: VecDeque<Arc<Block>>,
+    spare: Vec<Block>,
+    /// Room of `blocks`.
     bytes: usize,
     end: i64,
 }
@@ -84,7 +108,7 @@ pub enum Found {
 impl Tail {
     /// Nothing yet; the next record has the offset `end`.
     pub fn new(end: i64) -> Self {
-        let state = State { blocks: VecDeque::new(), bytes: 0, end };
+        let state = State { blocks: VecDeque::new(), spare: Vec::new(), bytes: 0, end };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -94,25 +118,28 @@ impl Tail {
 
     /// Appends a block, at the bound in place of the oldest ones. After a gap nothing before it is kept. Returns a block
     /// to fill next.
-    pub fn append(&self, block: Block) -> Block {
-        let mut spare = None;
+    fn append(&self, mut block: Block) -> Block {
+        block.fit();
         let mut state = self.lock();
         if block.first != state.end {
             state.blocks.clear();
             state.bytes = 0;
         }
         state.end = block.end();
-        state.bytes += block.bytes.len();
+        state.bytes += block.room();
         state.blocks.push_back(Arc::new(block));
         while state.bytes > TAIL_BYTES_MAX
             && let Some(oldest) = state.blocks.pop_front()
         {
-            state.bytes -= oldest.bytes.len();
-            spare = Arc::into_inner(oldest).or(spare);
+            state.bytes -= oldest.room();
+            if state.spare.len() < SPARE_MAX {
+                state.spare.extend(Arc::into_inner(oldest));
+            }
         }
+        let spare = state.spare.pop().unwrap_or_default();
         drop(state);
         self.changed.notify_all();
-        spare.unwrap_or_default()
+        spare
     }
 
     /// Looks for an offset; waits up to `timeout` where it is that of the next record.
@@ -133,6 +160,41 @@ impl Tail {
     /// Offset of the next record.
     pub fn end(&self) -> i64 {
         self.lock().end
+    }
+}
+
+/// Fills the tail, block by block.
+#[derive(Debug)]
+pub struct TailWriter {
+    tail: Arc<Tail>,
+    block: Block,
+}
+
+impl TailWriter {
+    /// Into this tail.
+    pub fn new(tail: Arc<Tail>) -> Self {
+        Self { tail, block: Block::default() }
+    }
+
+    /// The records that follow stand from this offset on and were acknowledged at this time, milliseconds since 1970.
+    pub fn begin(&mut self, first: i64, time_ms: i64) {
+        self.flush();
+        self.block.begin(first, time_ms);
+    }
+
+    /// Takes in the next record.
+    pub fn push(&mut self, value: &[u8]) {
+        self.block.push(value);
+    }
+
+    /// Shows readers what has been taken in.
+    pub fn flush(&mut self) {
+        if self.block.is_empty() {
+            return;
+        }
+        let full = std::mem::take(&mut self.block);
+        self.block = self.tail.append(full);
+        self.block.begin(0, 0);
     }
 }
 
@@ -189,8 +251,8 @@ mod tests {
             reused += usize::from(tail.append(block(offset, &[&large])).bytes.capacity() > 0);
         }
         assert!(matches!(tail.find(3, Duration::ZERO), Found::Elsewhere));
-        assert!((4..8).all(|offset| found(&tail, offset).is_some()));
-        assert_eq!(reused, 4);
+        assert!((5..8).all(|offset| found(&tail, offset).is_some()));
+        assert_eq!(reused, 5);
     }
 
     #[test]

@@ -1,20 +1,18 @@
 //! The byte-wide kernel with AVX2, for the many processors without AVX-512: two vectors hold a byte of each of the 64 rows.
 //!
-//! A node is, for each half of the rows, a byte compare, a byte addition and a blend; a step is read once for both
-//! halves. Values become ranks by two compares of 16 thresholds each, in two vectors; leaf values are gathered.
+//! A node is, for each half of the rows, a byte compare and a blend; a step is read once for both halves. Values become ranks by two compares of 16 thresholds each, in two vectors; leaf values are gathered.
 #![allow(unsafe_code, reason = "one of the named files that may: vector loads and stores through pointers")]
 
 use std::arch::x86_64::{
-    __m256, __m256d, __m256i, _CMP_LE_OQ, _mm_cvtepu8_epi32, _mm_loadl_epi64, _mm_loadu_si32,
-    _mm256_add_epi8, _mm256_add_pd, _mm256_add_ps, _mm256_blendv_epi8, _mm256_cmp_ps, _mm256_cmpeq_epi8,
-    _mm256_cvtepu8_epi32, _mm256_i32gather_pd, _mm256_i32gather_ps, _mm256_load_ps, _mm256_load_si256,
-    _mm256_max_epu8, _mm256_movemask_ps, _mm256_set1_epi8, _mm256_set1_pd, _mm256_set1_ps,
-    _mm256_store_si256, _mm256_storeu_pd, _mm256_storeu_ps,
+    __m256, __m256d, __m256i, _CMP_LE_OQ, _mm_cvtepu8_epi32, _mm_loadl_epi64, _mm_loadu_si32, _mm256_add_pd,
+    _mm256_add_ps, _mm256_blendv_epi8, _mm256_cmp_ps, _mm256_cmpeq_epi8, _mm256_cvtepu8_epi32,
+    _mm256_i32gather_pd, _mm256_i32gather_ps, _mm256_load_ps, _mm256_load_si256, _mm256_max_epu8,
+    _mm256_movemask_ps, _mm256_set1_epi8, _mm256_set1_pd, _mm256_set1_ps, _mm256_store_si256,
+    _mm256_storeu_pd, _mm256_storeu_ps,
 };
 
 use super::blocks::{Bytes, Kernel, ROWS, Scratch};
 use super::ranks::{Plan, Program, Segment};
-use crate::limits::SIMD_LEAVES_MAX;
 
 /// See the module.
 pub(super) struct Avx2;
@@ -73,9 +71,8 @@ impl Kernel for Avx2 {
     unsafe fn path_sums(plan: &Plan, scratch: &mut Scratch, out: &mut [f64; ROWS]) {
         let mut sums: [__m256d; 16] = [_mm256_set1_pd(0.0); 16];
         for program in &plan.forest {
-            let exit = exit_leaves(plan, program, scratch);
-            // Every exit leaf is below `leaf_count`, so the gathers stay inside this tree's values.
-            let values = &plan.path_lengths[program.values..program.values + program.leaf_count];
+            let exit = exits(plan, program, scratch);
+            let values = &plan.path_lengths[program.values..program.values + program.value_count];
             for (lane, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: 4 bytes at `4 * lane` lie inside the 64 of `exit`; the gather reads at indices
                 // below `values.len()`.
@@ -96,8 +93,8 @@ impl Kernel for Avx2 {
     unsafe fn margins(plan: &Plan, scratch: &mut Scratch, base: f32, out: &mut [f32; ROWS]) {
         let mut sums: [__m256; 8] = [_mm256_set1_ps(base); 8];
         for program in &plan.booster {
-            let exit = exit_leaves(plan, program, scratch);
-            let values = &plan.margins[program.values..program.values + program.leaf_count];
+            let exit = exits(plan, program, scratch);
+            let values = &plan.margins[program.values..program.values + program.value_count];
             for (lane, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: 8 bytes at `8 * lane` lie inside the 64 of `exit`; the gather reads at indices
                 // below `values.len()`.
@@ -115,25 +112,23 @@ impl Kernel for Avx2 {
     }
 }
 
-/// The exit leaf of every row in one tree.
+/// The number of the value of every row in one tree; it is below the tree's `value_count`.
 #[inline]
 #[target_feature(enable = "avx2,popcnt")]
-fn exit_leaves<'a>(plan: &Plan, program: &Program, scratch: &'a mut Scratch) -> &'a Bytes {
+fn exits<'a>(plan: &Plan, program: &Program, scratch: &'a mut Scratch) -> &'a Bytes {
     let steps = &plan.steps[program.steps..program.steps + program.step_count];
-    debug_assert!(steps.len() < SIMD_LEAVES_MAX);
     let columns = scratch.columns.as_ptr();
-    let slots = scratch.slots.as_mut_ptr().cast::<Bytes>();
+    let slots = scratch.slots.as_mut_ptr();
     for (index, step) in steps.iter().enumerate() {
-        let (cut, skip) = (_mm256_set1_epi8(step.cut as i8), _mm256_set1_epi8(step.skip as i8));
-        // SAFETY: `Plan::new` numbers columns below `column_count`, the length of `columns`; children
-        // have slots up to `index`; a tree has at most `SIMD_LEAVES_MAX` leaves, so at most one step
-        // fewer and slots up to `SIMD_LEAVES_MAX - 1`.
+        let cut = _mm256_set1_epi8(step.cut as i8);
+        // SAFETY: `Plan::new` numbers columns below `column_count`, the length of `columns`, and slots below
+        // `value_slots + step_slots`, the length of `slots`.
         let (ranks, left, right, target) = unsafe {
             (
                 columns.add(step.column as usize),
                 slots.add(usize::from(step.left)),
                 slots.add(usize::from(step.right)),
-                slots.add(index + 1).cast::<__m256i>(),
+                slots.add(plan.value_slots + index).cast::<__m256i>(),
             )
         };
         let exit = |half| {
@@ -141,8 +136,7 @@ fn exit_leaves<'a>(plan: &Plan, program: &Program, scratch: &'a mut Scratch) -> 
             unsafe {
                 // There is no compare of unsigned bytes: `rank <= cut` is `max(rank, cut) == cut`.
                 let goes_left = _mm256_cmpeq_epi8(_mm256_max_epu8(load(ranks, half), cut), cut);
-                let right_exit = _mm256_add_epi8(load(right, half), skip);
-                _mm256_blendv_epi8(right_exit, load(left, half), goes_left)
+                _mm256_blendv_epi8(load(right, half), load(left, half), goes_left)
             }
         };
         // Both before the first store: after it the compiler would read the step again.
@@ -153,7 +147,7 @@ fn exit_leaves<'a>(plan: &Plan, program: &Program, scratch: &'a mut Scratch) -> 
             _mm256_store_si256(target.add(1), second);
         }
     }
-    &scratch.slots[steps.len()]
+    &scratch.slots[program.root]
 }
 
 /// Reads one of the two vectors.

@@ -1,21 +1,21 @@
 //! The byte-wide kernel with AVX-512 F and BW: a vector holds a byte of each of the 64 rows.
 //!
-//! Values become ranks by two compares of 16 thresholds each; a node is one byte compare and one masked byte
-//! addition for all rows; leaf values come from register permutes or gathers.
+//! Values become ranks by two compares of 16 thresholds each; a node is one byte compare and one blend for all rows;
+//! leaf values come from register permutes or gathers.
 #![allow(unsafe_code, reason = "one of the named files that may: vector loads and stores through pointers")]
 
 use std::arch::x86_64::{
-    __m512, __m512d, __m512i, _CMP_LE_OQ, _mm_load_si128, _mm_loadl_epi64, _mm256_cvtepu8_epi32,
+    __m128i, __m512, __m512d, __m512i, _CMP_LE_OQ, _mm_load_si128, _mm_loadl_epi64, _mm256_cvtepu8_epi32,
     _mm512_add_pd, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cmpgt_epu8_mask, _mm512_cvtepu8_epi32,
-    _mm512_i32gather_pd, _mm512_i32gather_ps, _mm512_load_ps, _mm512_load_si512, _mm512_loadu_ps,
-    _mm512_mask_add_epi8, _mm512_mask_blend_ps, _mm512_mask_mov_epi8, _mm512_permutex2var_ps,
-    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_pd, _mm512_set1_ps, _mm512_store_si512,
-    _mm512_storeu_pd, _mm512_storeu_ps, _mm512_test_epi32_mask,
+    _mm512_cvtepu8_epi64, _mm512_i32gather_pd, _mm512_i32gather_ps, _mm512_load_ps, _mm512_load_si512,
+    _mm512_loadu_pd, _mm512_loadu_ps, _mm512_mask_blend_epi8, _mm512_mask_blend_pd, _mm512_mask_blend_ps,
+    _mm512_mask_mov_epi8, _mm512_permutex2var_pd, _mm512_permutex2var_ps, _mm512_set1_epi8,
+    _mm512_set1_epi32, _mm512_set1_epi64, _mm512_set1_pd, _mm512_set1_ps, _mm512_store_si512,
+    _mm512_storeu_pd, _mm512_storeu_ps, _mm512_test_epi32_mask, _mm512_test_epi64_mask,
 };
 
 use super::blocks::{Bytes, Kernel, ROWS, Scratch};
 use super::ranks::{Plan, Program, Segment};
-use crate::limits::SIMD_LEAVES_MAX;
 
 /// See the module.
 pub(super) struct Avx512;
@@ -74,17 +74,12 @@ impl Kernel for Avx512 {
     unsafe fn path_sums(plan: &Plan, scratch: &mut Scratch, out: &mut [f64; ROWS]) {
         let mut sums: [__m512d; 8] = [_mm512_set1_pd(0.0); 8];
         for program in &plan.forest {
-            let exit = exit_leaves(plan, program, scratch);
-            // Every exit leaf is below `leaf_count`, so the gathers stay inside this tree's values.
-            let values = &plan.path_lengths[program.values..program.values + program.leaf_count];
+            let exit = exits(plan, program, scratch);
+            let values = &plan.path_lengths[program.values..program.values + program.value_count];
             for (lane, sum) in sums.iter_mut().enumerate() {
-                // SAFETY: 8 bytes at `8 * lane` lie inside the 64 of `exit`; the gather reads at indices
-                // below `values.len()`.
-                let leaves = unsafe {
-                    let bytes = _mm_loadl_epi64(exit.0.as_ptr().add(8 * lane).cast());
-                    _mm512_i32gather_pd::<8>(_mm256_cvtepu8_epi32(bytes), values.as_ptr())
-                };
-                *sum = _mm512_add_pd(*sum, leaves);
+                // SAFETY: 8 bytes at `8 * lane` lie inside the 64 of `exit`.
+                let bytes = unsafe { _mm_loadl_epi64(exit.0.as_ptr().add(8 * lane).cast()) };
+                *sum = _mm512_add_pd(*sum, look_up_doubles(values, bytes));
             }
         }
         for (out, sum) in out.chunks_exact_mut(8).zip(sums) {
@@ -97,9 +92,8 @@ impl Kernel for Avx512 {
     unsafe fn margins(plan: &Plan, scratch: &mut Scratch, base: f32, out: &mut [f32; ROWS]) {
         let mut sums: [__m512; 4] = [_mm512_set1_ps(base); 4];
         for program in &plan.booster {
-            let exit = exit_leaves(plan, program, scratch);
-            let padded = program.leaf_count.next_multiple_of(16);
-            let values = &plan.margins[program.values..program.values + padded];
+            let exit = exits(plan, program, scratch);
+            let values = &plan.margins[program.values..program.values + program.value_count];
             for (lane, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: 16 bytes at `16 * lane` lie inside the 64 of `exit`, which is aligned to 64.
                 let bytes = unsafe { _mm_load_si128(exit.0.as_ptr().add(16 * lane).cast()) };
@@ -113,29 +107,26 @@ impl Kernel for Avx512 {
     }
 }
 
-/// The exit leaf of every row in one tree.
+/// The number of the value of every row in one tree.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx2,popcnt")]
-fn exit_leaves<'a>(plan: &Plan, program: &Program, scratch: &'a mut Scratch) -> &'a Bytes {
+fn exits<'a>(plan: &Plan, program: &Program, scratch: &'a mut Scratch) -> &'a Bytes {
     let steps = &plan.steps[program.steps..program.steps + program.step_count];
-    debug_assert!(steps.len() < SIMD_LEAVES_MAX);
     let columns = scratch.columns.as_ptr();
-    let slots = scratch.slots.as_mut_ptr().cast::<Bytes>();
+    let slots = scratch.slots.as_mut_ptr();
     for (index, step) in steps.iter().enumerate() {
-        // SAFETY: `Plan::new` numbers columns below `column_count`, the length of `columns`; children
-        // have slots up to `index`; a tree has at most `SIMD_LEAVES_MAX` leaves, so at most one step
-        // fewer and slots up to `SIMD_LEAVES_MAX - 1`. All of them are aligned to 64 bytes.
+        // SAFETY: `Plan::new` numbers columns below `column_count`, the length of `columns`, and slots below
+        // `value_slots + step_slots`, the length of `slots`; `Bytes` aligns all of them to 64 bytes.
         unsafe {
             let ranks = load(columns.add(step.column as usize));
-            let right = _mm512_cmpgt_epu8_mask(ranks, _mm512_set1_epi8(step.cut as i8));
-            let skip = _mm512_set1_epi8(step.skip as i8);
-            let left_exit = load(slots.add(usize::from(step.left)));
-            let right_exit = load(slots.add(usize::from(step.right)));
-            let exit = _mm512_mask_add_epi8(left_exit, right, right_exit, skip);
-            _mm512_store_si512(slots.add(index + 1).cast(), exit);
+            let goes_right = _mm512_cmpgt_epu8_mask(ranks, _mm512_set1_epi8(step.cut as i8));
+            let left = load(slots.add(usize::from(step.left)));
+            let right = load(slots.add(usize::from(step.right)));
+            let exit = _mm512_mask_blend_epi8(goes_right, left, right);
+            _mm512_store_si512(slots.add(plan.value_slots + index).cast(), exit);
         }
     }
-    &scratch.slots[steps.len()]
+    &scratch.slots[program.root]
 }
 
 /// Reads one vector.
@@ -170,6 +161,30 @@ fn look_up(values: &[f32], index: __m512i) -> __m512 {
                 _mm512_mask_blend_ps(_mm512_test_epi32_mask(index, _mm512_set1_epi32(32)), low, high)
             }
             _ => _mm512_i32gather_ps::<4>(index, at),
+        }
+    }
+}
+
+/// `values[index]` in every lane for the low eight bytes of `index`, which are below `values.len()`, a multiple of 16.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx2")]
+fn look_up_doubles(values: &[f64], index: __m128i) -> __m512d {
+    let at = values.as_ptr();
+    // SAFETY: each arm reads whole vectors below `values.len()`; indices are below it too.
+    unsafe {
+        match values.len() {
+            16 => {
+                let index = _mm512_cvtepu8_epi64(index);
+                _mm512_permutex2var_pd(_mm512_loadu_pd(at), index, _mm512_loadu_pd(at.add(8)))
+            }
+            32 => {
+                let index = _mm512_cvtepu8_epi64(index);
+                let low = _mm512_permutex2var_pd(_mm512_loadu_pd(at), index, _mm512_loadu_pd(at.add(8)));
+                let (third, fourth) = (_mm512_loadu_pd(at.add(16)), _mm512_loadu_pd(at.add(24)));
+                let high = _mm512_permutex2var_pd(third, index, fourth);
+                _mm512_mask_blend_pd(_mm512_test_epi64_mask(index, _mm512_set1_epi64(16)), low, high)
+            }
+            _ => _mm512_i32gather_pd::<8>(_mm256_cvtepu8_epi32(index), at),
         }
     }
 }

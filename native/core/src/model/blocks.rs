@@ -15,7 +15,6 @@ use super::format::Parts;
 use super::portable::Portable;
 use super::ranks::{Plan, Segment};
 use super::{ModelError, Scorer, check_shape};
-use crate::limits::SIMD_LEAVES_MAX;
 
 /// Rows of a block.
 pub(super) const ROWS: usize = 64;
@@ -29,8 +28,18 @@ pub(super) struct Bytes(pub(super) [u8; ROWS]);
 pub(super) struct Scratch {
     /// Ranks, one entry per column.
     pub(super) columns: Vec<Bytes>,
-    /// Exit leaves of the subtrees of the tree at hand; entry 0 is all zero.
-    pub(super) slots: Box<[Bytes; SIMD_LEAVES_MAX]>,
+    /// Numbers of values, then what the steps of the tree at hand choose between them (see [`Plan::value_slots`]).
+    pub(super) slots: Vec<Bytes>,
+}
+
+impl Scratch {
+    fn new(plan: &Plan) -> Self {
+        let mut slots = vec![Bytes([0; ROWS]); plan.value_slots + plan.step_slots];
+        for (number, slot) in slots[..plan.value_slots].iter_mut().enumerate() {
+            slot.0.fill(number as u8);
+        }
+        Self { columns: vec![Bytes([0; ROWS]); plan.column_count], slots }
+    }
 }
 
 /// Vector code for some processors.
@@ -132,10 +141,7 @@ impl<K: Kernel> Scorer for Blocks<K> {
         check_shape(rows, width, anomaly, margin);
         let (mut rows, mut anomaly, mut margin) = (rows, anomaly, margin);
         if anomaly.len() >= K::ROWS_MIN {
-            let mut scratch = Scratch {
-                columns: vec![Bytes([0; ROWS]); self.plan.column_count],
-                slots: Box::new([Bytes([0; ROWS]); SIMD_LEAVES_MAX]),
-            };
+            let mut scratch = Scratch::new(&self.plan);
             while anomaly.len() >= K::ROWS_MIN {
                 let count = anomaly.len().min(ROWS);
                 let (block, later) = rows.split_at(count * width);

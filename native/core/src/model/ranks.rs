@@ -6,18 +6,20 @@
 //! infinities and equal values too. A segment has one byte column for each way to treat a missing value:
 //! rank 0 (always left), the full count (always right), or the rank of the forest's fill value.
 //!
-//! A tree is a list of steps, children before parents. A step computes, for the rows, how many leaves of
-//! its subtree lie left of the exit leaf: the left child's number, or the right child's plus the leaves of
-//! the left subtree. Leaves are number 0, so that missing nodes cost nothing and no depth is special.
+//! A tree is a list of steps, children before parents. A step chooses, for each row, between what its two children
+//! have chosen: the number of a leaf value. A value that several leaves share has one number, and a split of which both
+//! sides end at the same value (an isolation tree is full of them) is no step.
+
+use std::ops::Range;
 
 use super::format::Parts;
 use super::portable::key;
-use super::tree::Tree;
+use super::tree::{Node, Tree};
 use crate::limits::{SIMD_COLUMNS_MAX, SIMD_LEAVES_MAX};
 
 /// Thresholds of a segment: ranks are 0 to 255.
 const SEGMENT_CUTS: usize = 255;
-/// Floats of a vector.
+/// Floats of a vector; leaf values are padded to as many.
 pub(super) const LANES: usize = 16;
 
 /// One vector of thresholds.
@@ -42,13 +44,11 @@ pub(super) struct Segment {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
     pub(super) column: u32,
-    /// Slot of the left child; 0 is a leaf.
+    /// Slots of the children.
     pub(super) left: u16,
     pub(super) right: u16,
     /// Right when the rank is above this.
     pub(super) cut: u8,
-    /// Leaves of the left subtree.
-    pub(super) skip: u8,
 }
 
 /// Where a tree's steps and leaf values are.
@@ -56,9 +56,11 @@ pub(super) struct Step {
 pub(super) struct Program {
     pub(super) steps: usize,
     pub(super) step_count: usize,
-    /// Step `k` writes slot `k + 1`; the last step is the root. A tree without steps reads slot 0.
+    /// Slot of the root.
+    pub(super) root: usize,
     pub(super) values: usize,
-    pub(super) leaf_count: usize,
+    /// Values with their padding.
+    pub(super) value_count: usize,
 }
 
 /// Everything the kernel reads.
@@ -70,12 +72,51 @@ pub(super) struct Plan {
     /// Segments of the anomaly.
     pub(super) anomaly_segments: Vec<Segment>,
     pub(super) column_count: usize,
+    /// The first slots stand for the values of a tree: each holds its number. Step `k` of a tree writes the `k`-th behind them.
+    pub(super) value_slots: usize,
+    pub(super) step_slots: usize,
     pub(super) steps: Vec<Step>,
     pub(super) forest: Vec<Program>,
     pub(super) booster: Vec<Program>,
+    /// Each tree padded to a multiple of [`LANES`], like `margins`.
     pub(super) path_lengths: Vec<f64>,
-    /// Each tree padded to whole vectors.
     pub(super) margins: Vec<f32>,
+}
+
+/// A tree without the splits that decide nothing.
+struct Pruned<'a> {
+    tree: &'a Tree,
+    /// Number of the value that every row gets below a node; none where it depends.
+    numbers: Vec<Option<u8>>,
+    values: Vec<f64>,
+}
+
+impl<'a> Pruned<'a> {
+    /// Of a tree with at most [`SIMD_LEAVES_MAX`] leaves.
+    fn new(tree: &'a Tree) -> Self {
+        let mut values: Vec<f64> = Vec::new();
+        let mut numbers: Vec<Option<u8>> = vec![None; tree.nodes.len()];
+        // Children follow parents, so backwards both are known.
+        for (index, node) in tree.nodes.iter().enumerate().rev() {
+            numbers[index] = if node.is_leaf() {
+                let known = values.iter().position(|value| value.to_bits() == node.value.to_bits());
+                Some(known.unwrap_or_else(|| {
+                    values.push(node.value);
+                    values.len() - 1
+                }) as u8)
+            } else {
+                let [left, right] = [node.left, node.right].map(|child| numbers[child as usize]);
+                left.filter(|_| left == right)
+            };
+        }
+        Self { tree, numbers, values }
+    }
+
+    /// The splits that decide something, children after parents.
+    fn splits(&self) -> impl DoubleEndedIterator<Item = (usize, &'a Node)> {
+        let nodes = self.tree.nodes.iter().enumerate();
+        nodes.filter(|(index, _)| self.numbers[*index].is_none())
+    }
 }
 
 /// How a missing value is treated.
@@ -111,18 +152,23 @@ impl Draft {
 impl Plan {
     /// The plan, or `None` where a tree has too many leaves or the columns too many bytes.
     pub(super) fn new(parts: &Parts) -> Option<Self> {
-        let trees = || {
-            let forest = parts.forest.iter().flat_map(|forest| &forest.trees);
-            forest.chain(parts.booster.iter().flat_map(|booster| &booster.trees))
-        };
-        if trees().any(|tree| tree.leaf_count() > SIMD_LEAVES_MAX) {
+        let forest = parts.forest.iter().flat_map(|forest| &forest.trees);
+        let booster = parts.booster.iter().flat_map(|booster| &booster.trees);
+        if forest.clone().chain(booster.clone()).any(|tree| tree.leaf_count() > SIMD_LEAVES_MAX) {
             return None;
         }
+        let forest: Vec<_> = forest.map(Pruned::new).collect();
+        let booster: Vec<_> = booster.map(Pruned::new).collect();
+        let trees = || forest.iter().map(|tree| (tree, true)).chain(booster.iter().map(|tree| (tree, false)));
         let mut thresholds = vec![Vec::new(); parts.feature_count + 1];
-        for node in trees().flat_map(|tree| &tree.nodes).filter(|node| !node.is_leaf()) {
+        for (_, node) in trees().flat_map(|(tree, _)| tree.splits()) {
             thresholds[usize::from(node.feature)].push((key(node.threshold), node.threshold));
         }
-        let mut plan = Self::default();
+        let mut plan = Self {
+            value_slots: trees().map(|(tree, _)| tree.values.len()).max().unwrap_or(0),
+            step_slots: trees().map(|(tree, _)| tree.splits().count()).max().unwrap_or(0),
+            ..Self::default()
+        };
         let mut drafts: Vec<Vec<Draft>> = Vec::new();
         for (feature, cuts) in thresholds.iter_mut().enumerate() {
             cuts.sort_unstable_by_key(|cut| cut.0);
@@ -138,31 +184,34 @@ impl Plan {
                     .collect(),
             );
         }
-        plan.add_columns(parts, &mut drafts)?;
+        plan.add_columns(trees(), &mut drafts)?;
         plan.add_segments(&drafts, &thresholds);
-        for tree in parts.forest.iter().flat_map(|forest| &forest.trees) {
+        for tree in &forest {
             let values = plan.path_lengths.len();
-            let program = plan.add_tree(tree, &drafts, |_| Missing::Fill, values);
-            plan.path_lengths.extend(leaves_in_order(tree));
+            plan.path_lengths.extend(&tree.values);
+            plan.path_lengths.resize(plan.path_lengths.len().next_multiple_of(LANES), 0.0);
+            let program = plan.add_tree(tree, &drafts, |_| Missing::Fill, values..plan.path_lengths.len());
             plan.forest.push(program);
         }
         let side = |left| if left { Missing::Left } else { Missing::Right };
-        for tree in parts.booster.iter().flat_map(|booster| &booster.trees) {
+        for tree in &booster {
             let values = plan.margins.len();
-            let program = plan.add_tree(tree, &drafts, side, values);
-            plan.margins.extend(leaves_in_order(tree).into_iter().map(|value| value as f32));
+            plan.margins.extend(tree.values.iter().map(|&value| value as f32));
             plan.margins.resize(plan.margins.len().next_multiple_of(LANES), 0.0);
+            let program = plan.add_tree(tree, &drafts, side, values..plan.margins.len());
             plan.booster.push(program);
         }
         Some(plan)
     }
 
     /// Finds out which columns each segment needs and numbers them segment by segment.
-    fn add_columns(&mut self, parts: &Parts, drafts: &mut [Vec<Draft>]) -> Option<()> {
-        let forest = parts.forest.iter().flat_map(|forest| &forest.trees).map(|tree| (tree, true));
-        let booster = parts.booster.iter().flat_map(|booster| &booster.trees).map(|tree| (tree, false));
-        for (tree, fill) in forest.chain(booster) {
-            for node in tree.nodes.iter().filter(|node| !node.is_leaf()) {
+    fn add_columns<'a>(
+        &mut self,
+        trees: impl Iterator<Item = (&'a Pruned<'a>, bool)>,
+        drafts: &mut [Vec<Draft>],
+    ) -> Option<()> {
+        for (tree, fill) in trees {
+            for (_, node) in tree.splits() {
                 let missing = match (fill, node.default_left) {
                     (true, _) => Missing::Fill,
                     (false, true) => Missing::Left,
@@ -220,35 +269,32 @@ impl Plan {
 
     fn add_tree(
         &mut self,
-        tree: &Tree,
+        tree: &Pruned<'_>,
         drafts: &[Vec<Draft>],
         missing: impl Fn(bool) -> Missing,
-        values: usize,
+        values: Range<usize>,
     ) -> Program {
         let first = self.steps.len();
-        let mut slots = vec![0_u16; tree.nodes.len()];
-        let mut leaves = vec![1_usize; tree.nodes.len()];
-        // Children follow parents, so backwards every child has its slot before its parent needs it.
-        for (index, node) in tree.nodes.iter().enumerate().rev().filter(|(_, node)| !node.is_leaf()) {
-            let (left, right) = (node.left as usize, node.right as usize);
+        let mut slots: Vec<_> = tree.numbers.iter().map(|number| number.map_or(0, u16::from)).collect();
+        // Backwards every child has its slot before its parent needs it.
+        for (index, node) in tree.splits().rev() {
             let drafts = &drafts[usize::from(node.feature)];
             let (segment, cut) = locate(drafts, key(node.threshold));
             let draft = &drafts[segment];
             let rank = draft.missing_rank(missing(node.default_left));
             let column = draft.columns.iter().find(|column| column.0 == rank);
-            let column = column.expect("add_columns saw every node").1;
+            let column = column.expect("add_columns saw every split").1;
+            slots[index] = (self.value_slots + self.steps.len() - first) as u16;
             self.steps.push(Step {
                 column: column as u32,
-                left: slots[left],
-                right: slots[right],
+                left: slots[node.left as usize],
+                right: slots[node.right as usize],
                 cut: cut as u8,
-                skip: leaves[left] as u8,
             });
-            slots[index] = (self.steps.len() - first) as u16;
-            leaves[index] = leaves[left] + leaves[right];
         }
         let step_count = self.steps.len() - first;
-        Program { steps: first, step_count, values, leaf_count: leaves[0] }
+        let root = usize::from(slots[0]);
+        Program { steps: first, step_count, root, values: values.start, value_count: values.len() }
     }
 }
 
@@ -256,19 +302,4 @@ impl Plan {
 fn locate(drafts: &[Draft], key: i32) -> (usize, usize) {
     let segment = drafts.partition_point(|draft| draft.keys.last().is_some_and(|&last| last < key));
     (segment, drafts[segment].keys.partition_point(|&cut| cut < key))
-}
-
-/// Values of the leaves from left to right.
-fn leaves_in_order(tree: &Tree) -> Vec<f64> {
-    let mut values = Vec::with_capacity(tree.leaf_count());
-    let mut stack = vec![0_u32];
-    while let Some(index) = stack.pop() {
-        let node = &tree.nodes[index as usize];
-        if node.is_leaf() {
-            values.push(node.value);
-        } else {
-            stack.extend([node.right, node.left]);
-        }
-    }
-    values
 }

@@ -1,5 +1,6 @@
 //! The events of one entity, to be read: each column a slice of one length, looked up once for a whole scan.
 
+use std::hint::select_unpredictable;
 use std::marker::PhantomData;
 
 use super::block::{age_of, amount_of};
@@ -64,15 +65,14 @@ impl<'a, P: Plan> Events<'a, P> {
             return self.len();
         }
         let age_min = newest.saturating_sub(time);
-        let (mut from, mut to) = (0, self.len());
-        while from < to {
-            let middle = from.midpoint(to);
-            if self.age(middle, newest) >= age_min {
-                from = middle + 1;
-            } else {
-                to = middle;
-            }
+        let is_before = |at| self.age(at, newest) >= age_min;
+        let (mut from, mut left) = (0, self.len());
+        while left > 1 {
+            let half = left / 2;
+            // Nobody can guess which side it is: both are computed.
+            from = select_unpredictable(is_before(from + half), from + half, from);
+            left -= half;
         }
-        from
+        from + usize::from(left > 0 && is_before(from))
     }
 }

@@ -25,7 +25,7 @@ use crate::kafka::{Delivery as Delivered, Producer, Record};
 use crate::metrics::{Metrics, Stage, now_micros};
 use crate::settings::Settings;
 use crate::stop::Stop;
-use crate::tail::{Block, Tail};
+use crate::tail::TailWriter;
 
 /// How long this thread waits for a chunk before it looks for acknowledgements.
 const IDLE: Duration = Duration::from_millis(2);
@@ -47,13 +47,12 @@ pub struct Outlet {
     /// Alerts whose decisions are not acknowledged yet: the position after the decision, key and value.
     alerts_waiting: VecDeque<(u64, Vec<u8>, Vec<u8>)>,
     watched: Vec<u64>,
-    tail: Arc<Tail>,
-    /// Acknowledged decisions on their way to the tail.
-    block: Block,
+    /// Where acknowledged decisions are kept, if anybody reads them there.
+    tail: Option<TailWriter>,
 }
 
 impl Outlet {
-    /// Sends through `producer`, whose topics are decisions, alerts and dead letters; what is acknowledged is kept in `tail`.
+    /// Sends through `producer`, whose topics are decisions, alerts and dead letters; what is acknowledged is kept in `tail`, if there is one.
     pub fn new(
         settings: &Settings,
         producer: Producer,
@@ -61,7 +60,7 @@ impl Outlet {
         first: u64,
         delivery: Arc<Delivery>,
         metrics: Arc<Metrics>,
-        tail: Arc<Tail>,
+        tail: Option<TailWriter>,
     ) -> Self {
         let in_flight_max = settings.output.in_flight_max as u64;
         Self {
@@ -76,7 +75,6 @@ impl Outlet {
             alerts_waiting: VecDeque::new(),
             watched: Vec::new(),
             tail,
-            block: Block::default(),
         }
     }
 
@@ -162,24 +160,26 @@ impl Outlet {
         let (mut records, mut offsets) = ([0; TOPICS], [None; TOPICS]);
         let (mut position, watched, mut found) = (self.acknowledged, &self.watched, Vec::new());
         let (expected, mut gaps) = (&mut self.expected, Vec::new());
-        let (tail, block) = (&self.tail, &mut self.block);
-        block.begin(expected[DECISIONS], now_micros() / 1_000);
+        let (mut tail, now_ms) = (self.tail.as_mut(), now_micros() / 1_000);
+        if let Some(tail) = &mut tail {
+            tail.begin(expected[DECISIONS], now_ms);
+        }
         self.producer.deliveries(wait_ms, |Delivered { topic, offset, value, .. }| {
             // The client does not learn the offset of a record that the broker turned out to have already.
             if offset >= 0 && offset != expected[topic] {
                 gaps.push((topic, expected[topic], offset));
                 expected[topic] = offset;
-                if topic == DECISIONS {
-                    let full = std::mem::take(block);
-                    *block = tail.append(full);
-                    block.begin(offset, now_micros() / 1_000);
+                if let (DECISIONS, Some(tail)) = (topic, &mut tail) {
+                    tail.begin(offset, now_ms);
                 }
             }
             expected[topic] += 1;
             records[topic] += 1;
             offsets[topic] = Some(expected[topic]);
             if topic == DECISIONS {
-                block.push(value);
+                if let Some(tail) = &mut tail {
+                    tail.push(value);
+                }
                 position += 1;
                 if watched.contains(&position) {
                     found.push((position, expected[topic]));
@@ -193,9 +193,8 @@ impl Outlet {
         if records.iter().all(|&count| count == 0) {
             return Ok(());
         }
-        if records[DECISIONS] > 0 {
-            let full = std::mem::take(&mut self.block);
-            self.block = self.tail.append(full);
+        if let Some(tail) = &mut self.tail {
+            tail.flush();
         }
         self.acknowledged = position;
         self.delivery.acknowledged(records, offsets, &found);

@@ -25,7 +25,7 @@ use crate::limits::{CHUNKS_MAX, CHUNKS_QUEUED_MAX};
 use crate::metrics::Metrics;
 use crate::settings::{DrillStage, Settings};
 use crate::stop::Stop;
-use crate::tail::Tail;
+use crate::tail::{Tail, TailWriter};
 use crate::workers;
 
 /// How long an orderly end waits for acknowledgements.
@@ -44,7 +44,7 @@ pub struct Run {
     /// Offset of the next transaction of each partition, as decided.
     progress: Arc<Mutex<Vec<i64>>>,
     /// The newest acknowledged decisions.
-    tail: Arc<Tail>,
+    tail: Option<Arc<Tail>>,
 }
 
 fn spawn<T: Send + 'static>(
@@ -117,8 +117,10 @@ impl Run {
         let delivery = Arc::new(Delivery::new(position, generations.map(|marker| marker + 1)));
         send_missing(&mut producer, &recovered.alerts_missing, &delivery)?;
         let encoder = Encoder::new(settings, generations, recovered.letters_sent);
-        let tail = Arc::new(Tail::new(delivery.offsets()[DECISIONS]));
-        let (told, kept) = (Arc::clone(&delivery), Arc::clone(&tail));
+        // Only the writers to databases read it.
+        let read = settings.postgres.enabled || settings.redis.enabled;
+        let tail = read.then(|| Arc::new(Tail::new(delivery.offsets()[DECISIONS])));
+        let (told, kept) = (Arc::clone(&delivery), tail.clone().map(TailWriter::new));
         let outlet = Outlet::new(settings, producer, encoder, position, told, Arc::clone(metrics), kept);
         if recovered.begins_at_ends {
             snapshot_writer::keep_start(settings, &engine, &sources, label_offset, generations)?;
@@ -178,9 +180,9 @@ impl Run {
             || is_over(self.writer.as_ref())
     }
 
-    /// The newest acknowledged decisions.
-    pub const fn tail(&self) -> &Arc<Tail> {
-        &self.tail
+    /// The newest acknowledged decisions, where a writer reads them.
+    pub const fn tail(&self) -> Option<&Arc<Tail>> {
+        self.tail.as_ref()
     }
 
     /// Offset of the next transaction of each partition, as decided.

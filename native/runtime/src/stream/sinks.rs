@@ -26,17 +26,20 @@ pub struct Sinks {
 
 impl Sinks {
     /// Starts those that are switched on; they take from `tail` what it holds.
-    pub fn start(settings: &Settings, metrics: &Arc<Metrics>, tail: &Arc<Tail>) -> Result<Self, StreamError> {
+    pub fn start(
+        settings: &Settings,
+        metrics: &Arc<Metrics>,
+        tail: Option<&Arc<Tail>>,
+    ) -> Result<Self, StreamError> {
         let stop = Stop::default();
         let mut sinks = Self { stop, handles: Vec::new(), metrics: Arc::clone(metrics) };
         if settings.postgres.enabled {
             let currencies = settings.engine.currencies()?;
-            let handle =
-                spawn_postgres(&settings.postgres, &settings.kafka, currencies, Some(tail), &sinks.stop);
+            let handle = spawn_postgres(&settings.postgres, &settings.kafka, currencies, tail, &sinks.stop);
             sinks.handles.push(Arc::new(handle.map_err(|_| StreamError::Thread("postgres"))?));
         }
         if settings.redis.enabled {
-            let handle = spawn_redis(&settings.redis, &settings.kafka, Some(tail), &sinks.stop);
+            let handle = spawn_redis(&settings.redis, &settings.kafka, tail, &sinks.stop);
             sinks.handles.push(Arc::new(handle.map_err(|_| StreamError::Thread("redis"))?));
         }
         metrics.set_sinks(sinks.handles.clone());
