@@ -11,7 +11,7 @@ use std::arch::x86_64::{
     _mm256_storeu_pd, _mm256_storeu_ps,
 };
 
-use super::blocks::{Bytes, Kernel, ROWS, Scratch};
+use super::blocks::{Bytes, Kernel, ROWS, Scratch, Values};
 use super::ranks::{Plan, Program, Segment};
 
 /// See the module.
@@ -27,18 +27,10 @@ impl Kernel for Avx2 {
     }
 
     #[target_feature(enable = "avx2,popcnt")]
-    unsafe fn rank(
-        plan: &Plan,
-        segment: &Segment,
-        rows: &[f32],
-        stride: usize,
-        count: usize,
-        columns: &mut [Bytes],
-    ) {
+    unsafe fn rank(plan: &Plan, segment: &Segment, values: &Values, columns: &mut [Bytes]) {
         let mut ranks = Bytes([0; ROWS]);
         let mut missing = Bytes([0; ROWS]);
-        let values = rows.iter().skip(segment.feature).step_by(stride).take(count);
-        let targets = values.zip(ranks.0.iter_mut().zip(&mut missing.0));
+        let targets = values.0.iter().zip(ranks.0.iter_mut().zip(&mut missing.0));
         if segment.two_levels {
             let cuts = &plan.cuts[segment.cuts..=segment.cuts + 16];
             for (&x, (rank, missing)) in targets {

@@ -5,16 +5,16 @@
 #![allow(unsafe_code, reason = "one of the named files that may: vector loads and stores through pointers")]
 
 use std::arch::x86_64::{
-    __m128i, __m512, __m512d, __m512i, _CMP_LE_OQ, _mm_load_si128, _mm_loadl_epi64, _mm256_cvtepu8_epi32,
-    _mm512_add_pd, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cmpgt_epu8_mask, _mm512_cvtepu8_epi32,
-    _mm512_cvtepu8_epi64, _mm512_i32gather_pd, _mm512_i32gather_ps, _mm512_load_ps, _mm512_load_si512,
-    _mm512_loadu_pd, _mm512_loadu_ps, _mm512_mask_blend_epi8, _mm512_mask_blend_pd, _mm512_mask_blend_ps,
-    _mm512_mask_mov_epi8, _mm512_permutex2var_pd, _mm512_permutex2var_ps, _mm512_set1_epi8,
-    _mm512_set1_epi32, _mm512_set1_epi64, _mm512_set1_pd, _mm512_set1_ps, _mm512_store_si512,
-    _mm512_storeu_pd, _mm512_storeu_ps, _mm512_test_epi32_mask, _mm512_test_epi64_mask,
+    __m128i, __m512, __m512d, __m512i, _CMP_LE_OQ, _CMP_UNORD_Q, _mm_load_si128, _mm_loadl_epi64,
+    _mm256_cvtepu8_epi32, _mm512_add_pd, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cmpgt_epu8_mask,
+    _mm512_cvtepu8_epi32, _mm512_cvtepu8_epi64, _mm512_i32gather_pd, _mm512_i32gather_ps, _mm512_load_ps,
+    _mm512_load_si512, _mm512_loadu_pd, _mm512_loadu_ps, _mm512_mask_blend_epi8, _mm512_mask_blend_pd,
+    _mm512_mask_blend_ps, _mm512_mask_mov_epi8, _mm512_permutex2var_pd, _mm512_permutex2var_ps,
+    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_set1_pd, _mm512_set1_ps,
+    _mm512_store_si512, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_test_epi32_mask, _mm512_test_epi64_mask,
 };
 
-use super::blocks::{Bytes, Kernel, ROWS, Scratch};
+use super::blocks::{Bytes, Kernel, ROWS, Scratch, Values};
 use super::ranks::{Plan, Program, Segment};
 
 /// See the module.
@@ -30,35 +30,30 @@ impl Kernel for Avx512 {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx2,popcnt")]
-    unsafe fn rank(
-        plan: &Plan,
-        segment: &Segment,
-        rows: &[f32],
-        stride: usize,
-        count: usize,
-        columns: &mut [Bytes],
-    ) {
+    unsafe fn rank(plan: &Plan, segment: &Segment, values: &Values, columns: &mut [Bytes]) {
         let mut ranks = Bytes([0; ROWS]);
-        let mut missing = 0_u64;
-        let values = rows.iter().skip(segment.feature).step_by(stride).take(count);
+        let targets = values.0.iter().zip(&mut ranks.0);
         if segment.two_levels {
             let cuts = &plan.cuts[segment.cuts..=segment.cuts + 16];
             let pivots = vector(&cuts[0].0);
-            for (row, (&x, rank)) in values.zip(&mut ranks.0).enumerate() {
-                let x_lanes = _mm512_set1_ps(x);
-                let bucket = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(pivots, x_lanes).count_ones() as usize;
+            for (&x, rank) in targets {
+                let x = _mm512_set1_ps(x);
+                let bucket = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(pivots, x).count_ones() as usize;
                 // At most 15 of the 16 pivots are numbers (255 cuts), so `bucket` is at most 15.
                 let lanes = vector(&cuts[1 + (bucket & 15)].0);
-                let within = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(lanes, x_lanes).count_ones() as usize;
+                let within = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(lanes, x).count_ones() as usize;
                 *rank = (16 * bucket + within) as u8;
-                missing |= u64::from(x.is_nan()) << row;
             }
         } else {
             let cuts = vector(&plan.cuts[segment.cuts].0);
-            for (row, (&x, rank)) in values.zip(&mut ranks.0).enumerate() {
+            for (&x, rank) in targets {
                 *rank = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(cuts, _mm512_set1_ps(x)).count_ones() as u8;
-                missing |= u64::from(x.is_nan()) << row;
             }
+        }
+        let mut missing = 0;
+        for (part, values) in values.0.as_chunks().0.iter().enumerate() {
+            let x = vector(values);
+            missing |= u64::from(_mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x)) << (16 * part);
         }
         let targets = &mut columns[segment.first_column..segment.first_column + segment.missing.len()];
         for (column, &if_missing) in targets.iter_mut().zip(&segment.missing) {
@@ -192,6 +187,6 @@ fn look_up_doubles(values: &[f64], index: __m128i) -> __m512d {
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn vector(lanes: &[f32; 16]) -> __m512 {
-    // SAFETY: reads the 16 floats of the array; `Cuts` aligns them to 64 bytes.
+    // SAFETY: reads the 16 floats of the array; `Cuts` and `Values` align them to 64 bytes.
     unsafe { _mm512_load_ps(lanes.as_ptr()) }
 }

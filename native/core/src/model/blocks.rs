@@ -24,6 +24,21 @@ pub(super) const ROWS: usize = 64;
 #[repr(C, align(64))]
 pub(super) struct Bytes(pub(super) [u8; ROWS]);
 
+/// One feature of the rows of a block; zero where there is no row.
+#[repr(C, align(64))]
+pub(super) struct Values(pub(super) [f32; ROWS]);
+
+impl Values {
+    /// From rows of `width` values.
+    fn of(rows: &[f32], width: usize, feature: usize) -> Self {
+        let mut values = [0.0; ROWS];
+        for (value, row) in values.iter_mut().zip(rows.chunks_exact(width)) {
+            *value = row[feature];
+        }
+        Self(values)
+    }
+}
+
 /// Memory of one call.
 pub(super) struct Scratch {
     /// Ranks, one entry per column.
@@ -53,18 +68,11 @@ pub(super) trait Kernel: Send + Sync {
     /// What this processor lacks, if anything.
     fn lacks() -> Option<&'static str>;
 
-    /// Ranks one feature of `count` rows, `stride` values apart, and writes the segment's columns.
+    /// Ranks the values of the segment's feature and writes the segment's columns.
     ///
     /// # Safety
     /// The processor lacks nothing.
-    unsafe fn rank(
-        plan: &Plan,
-        segment: &Segment,
-        rows: &[f32],
-        stride: usize,
-        count: usize,
-        columns: &mut [Bytes],
-    );
+    unsafe fn rank(plan: &Plan, segment: &Segment, values: &Values, columns: &mut [Bytes]);
 
     /// Sums of the forest's path lengths.
     ///
@@ -103,8 +111,9 @@ impl<K: Kernel> Blocks<K> {
     fn block(&self, rows: &[f32], scratch: &mut Scratch, anomaly: &mut [f32], margin: &mut [f32]) {
         let (width, plan) = (self.parts.feature_count, &self.plan);
         for segment in &plan.segments {
+            let values = Values::of(rows, width, segment.feature);
             // SAFETY: `new` made this value only where the processor lacks nothing; so for the calls below.
-            unsafe { K::rank(plan, segment, rows, width, anomaly.len(), &mut scratch.columns) };
+            unsafe { K::rank(plan, segment, &values, &mut scratch.columns) };
         }
         anomaly.fill(f32::NAN);
         margin.fill(f32::NAN);
@@ -117,9 +126,10 @@ impl<K: Kernel> Blocks<K> {
             }
         }
         if let Some(booster) = &self.parts.booster {
+            let values = Values::of(anomaly, 1, 0);
             for segment in &plan.anomaly_segments {
                 // SAFETY: as above.
-                unsafe { K::rank(plan, segment, anomaly, 1, anomaly.len(), &mut scratch.columns) };
+                unsafe { K::rank(plan, segment, &values, &mut scratch.columns) };
             }
             let mut sums = [0.0; ROWS];
             // SAFETY: as above.
