@@ -128,6 +128,11 @@ fn days_become_partitions_and_leave_with_the_retention() {
     let cheap = "SELECT count(*) FROM pg_attribute a JOIN pg_inherits i ON i.inhrelid = a.attrelid \
          WHERE i.inhparent = 'transactions'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attstattarget = 10";
     assert_eq!(database.count(cheap), 3 * 27, "every column of a day is analysed by a small sample");
+    // It summarises what is not yet, and says how many stretches that were.
+    let open = "SELECT sum(brin_summarize_range(i.indexrelid, 0)) FROM pg_inherits h JOIN pg_index i ON i.indrelid = h.inhrelid \
+         JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam \
+         WHERE h.inhparent = 'transactions'::regclass AND h.inhrelid <> 'transactions_other'::regclass AND a.amname = 'brin'";
+    assert_eq!(database.count(open), 3 * 3, "the writer keeps no summary of a day's first rows");
     let mut old = log.decision(4);
     old.transaction.as_mut().unwrap().event_time_micros = today - 50 * DAY;
     log.append(&old);
