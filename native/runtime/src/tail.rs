@@ -31,14 +31,18 @@ pub struct Block {
 
 impl Block {
     /// An empty block whose first record will have this offset; `time_ms` is when its records were acknowledged.
-    pub fn begin(&mut self, first: i64, time_ms: i64) {
+    fn begin(&mut self, first: i64, time_ms: i64) {
         (self.first, self.time_ms) = (first, time_ms);
+        self.clear();
+    }
+
+    fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
     }
 
     /// Appends a record.
-    pub fn push(&mut self, value: &[u8]) {
+    fn push(&mut self, value: &[u8]) {
         self.bytes.extend_from_slice(value);
         self.ends.push(self.bytes.len());
     }
@@ -194,7 +198,7 @@ impl TailWriter {
         }
         let full = std::mem::take(&mut self.block);
         self.block = self.tail.append(full);
-        self.block.begin(0, 0);
+        self.block.clear();
     }
 }
 
