@@ -167,16 +167,16 @@ impl Tail {
     }
 }
 
-/// Fills the tail, block by block.
+/// Fills the tail, block by block; without a tail it keeps nothing.
 #[derive(Debug)]
 pub struct TailWriter {
-    tail: Arc<Tail>,
+    tail: Option<Arc<Tail>>,
     block: Block,
 }
 
 impl TailWriter {
-    /// Into this tail.
-    pub fn new(tail: Arc<Tail>) -> Self {
+    /// Into this tail, if anybody reads it.
+    pub fn new(tail: Option<Arc<Tail>>) -> Self {
         Self { tail, block: Block::default() }
     }
 
@@ -188,17 +188,18 @@ impl TailWriter {
 
     /// Takes in the next record.
     pub fn push(&mut self, value: &[u8]) {
-        self.block.push(value);
+        if self.tail.is_some() {
+            self.block.push(value);
+        }
     }
 
     /// Shows readers what has been taken in.
     pub fn flush(&mut self) {
-        if self.block.is_empty() {
-            return;
+        if let Some(tail) = self.tail.as_ref().filter(|_| !self.block.is_empty()) {
+            let full = std::mem::take(&mut self.block);
+            self.block = tail.append(full);
+            self.block.clear();
         }
-        let full = std::mem::take(&mut self.block);
-        self.block = self.tail.append(full);
-        self.block.clear();
     }
 }
 

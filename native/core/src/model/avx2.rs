@@ -1,6 +1,7 @@
 //! The byte-wide kernel with AVX2, for the many processors without AVX-512: two vectors hold a byte of each of the 64 rows.
 //!
-//! A node is, for each half of the rows, a byte compare and a blend; a step is read once for both halves. Values become ranks by two compares of 16 thresholds each, in two vectors; leaf values are gathered.
+//! A node is, for each half of the rows, a byte compare and a blend; a step is read once for both halves. Values
+//! become ranks by two compares of 16 thresholds each, in two vectors; leaf values are gathered.
 #![allow(unsafe_code, reason = "one of the named files that may: vector loads and stores through pointers")]
 
 use std::arch::x86_64::{
@@ -64,7 +65,7 @@ impl Kernel for Avx2 {
         let mut sums: [__m256d; 16] = [_mm256_set1_pd(0.0); 16];
         for program in &plan.forest {
             let exit = exits(plan, program, scratch);
-            let values = &plan.path_lengths[program.values..program.values + program.value_count];
+            let values = &plan.path_lengths[program.values.clone()];
             for (lane, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: 4 bytes at `4 * lane` lie inside the 64 of `exit`; the gather reads at indices
                 // below `values.len()`.
@@ -86,7 +87,7 @@ impl Kernel for Avx2 {
         let mut sums: [__m256; 8] = [_mm256_set1_ps(base); 8];
         for program in &plan.booster {
             let exit = exits(plan, program, scratch);
-            let values = &plan.margins[program.values..program.values + program.value_count];
+            let values = &plan.margins[program.values.clone()];
             for (lane, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: 8 bytes at `8 * lane` lie inside the 64 of `exit`; the gather reads at indices
                 // below `values.len()`.
@@ -104,11 +105,11 @@ impl Kernel for Avx2 {
     }
 }
 
-/// The number of the value of every row in one tree; it is below the tree's `value_count`.
+/// The number of the value of every row in one tree: below the number of the tree's values.
 #[inline]
 #[target_feature(enable = "avx2,popcnt")]
 fn exits<'a>(plan: &Plan, program: &Program, scratch: &'a mut Scratch) -> &'a Bytes {
-    let steps = &plan.steps[program.steps..program.steps + program.step_count];
+    let steps = &plan.steps[program.steps.clone()];
     let columns = scratch.columns.as_ptr();
     let slots = scratch.slots.as_mut_ptr();
     for (index, step) in steps.iter().enumerate() {

@@ -7,11 +7,11 @@
 use std::arch::x86_64::{
     __m128i, __m512, __m512d, __m512i, _CMP_LE_OQ, _CMP_UNORD_Q, _mm_load_si128, _mm_loadl_epi64,
     _mm256_cvtepu8_epi32, _mm512_add_pd, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cmpgt_epu8_mask,
-    _mm512_cvtepu8_epi32, _mm512_cvtepu8_epi64, _mm512_i32gather_pd, _mm512_i32gather_ps, _mm512_load_ps,
-    _mm512_load_si512, _mm512_loadu_pd, _mm512_loadu_ps, _mm512_mask_blend_epi8, _mm512_mask_blend_pd,
-    _mm512_mask_blend_ps, _mm512_mask_mov_epi8, _mm512_permutex2var_pd, _mm512_permutex2var_ps,
-    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_set1_pd, _mm512_set1_ps,
-    _mm512_store_si512, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_test_epi32_mask, _mm512_test_epi64_mask,
+    _mm512_cvtepu8_epi32, _mm512_cvtepu8_epi64, _mm512_i32gather_pd, _mm512_i32gather_ps, _mm512_load_si512,
+    _mm512_loadu_pd, _mm512_loadu_ps, _mm512_mask_blend_epi8, _mm512_mask_blend_pd, _mm512_mask_blend_ps,
+    _mm512_mask_mov_epi8, _mm512_permutex2var_pd, _mm512_permutex2var_ps, _mm512_set1_epi8,
+    _mm512_set1_epi32, _mm512_set1_epi64, _mm512_set1_pd, _mm512_set1_ps, _mm512_store_si512,
+    _mm512_storeu_pd, _mm512_storeu_ps, _mm512_test_epi32_mask, _mm512_test_epi64_mask,
 };
 
 use super::blocks::{Bytes, Kernel, ROWS, Scratch, Values};
@@ -65,12 +65,13 @@ impl Kernel for Avx512 {
             }
         }
     }
+
     #[target_feature(enable = "avx512f,avx512bw,avx2,popcnt")]
     unsafe fn path_sums(plan: &Plan, scratch: &mut Scratch, out: &mut [f64; ROWS]) {
         let mut sums: [__m512d; 8] = [_mm512_set1_pd(0.0); 8];
         for program in &plan.forest {
             let exit = exits(plan, program, scratch);
-            let values = &plan.path_lengths[program.values..program.values + program.value_count];
+            let values = &plan.path_lengths[program.values.clone()];
             for (lane, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: 8 bytes at `8 * lane` lie inside the 64 of `exit`.
                 let bytes = unsafe { _mm_loadl_epi64(exit.0.as_ptr().add(8 * lane).cast()) };
@@ -88,7 +89,7 @@ impl Kernel for Avx512 {
         let mut sums: [__m512; 4] = [_mm512_set1_ps(base); 4];
         for program in &plan.booster {
             let exit = exits(plan, program, scratch);
-            let values = &plan.margins[program.values..program.values + program.value_count];
+            let values = &plan.margins[program.values.clone()];
             for (lane, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: 16 bytes at `16 * lane` lie inside the 64 of `exit`, which is aligned to 64.
                 let bytes = unsafe { _mm_load_si128(exit.0.as_ptr().add(16 * lane).cast()) };
@@ -106,7 +107,7 @@ impl Kernel for Avx512 {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx2,popcnt")]
 fn exits<'a>(plan: &Plan, program: &Program, scratch: &'a mut Scratch) -> &'a Bytes {
-    let steps = &plan.steps[program.steps..program.steps + program.step_count];
+    let steps = &plan.steps[program.steps.clone()];
     let columns = scratch.columns.as_ptr();
     let slots = scratch.slots.as_mut_ptr();
     for (index, step) in steps.iter().enumerate() {
@@ -187,6 +188,6 @@ fn look_up_doubles(values: &[f64], index: __m128i) -> __m512d {
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn vector(lanes: &[f32; 16]) -> __m512 {
-    // SAFETY: reads the 16 floats of the array; `Cuts` and `Values` align them to 64 bytes.
-    unsafe { _mm512_load_ps(lanes.as_ptr()) }
+    // SAFETY: reads the 16 floats of the array.
+    unsafe { _mm512_loadu_ps(lanes.as_ptr()) }
 }

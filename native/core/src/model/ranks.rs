@@ -52,15 +52,13 @@ pub(super) struct Step {
 }
 
 /// Where a tree's steps and leaf values are.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Program {
-    pub(super) steps: usize,
-    pub(super) step_count: usize,
+    pub(super) steps: Range<usize>,
     /// Slot of the root.
     pub(super) root: usize,
-    pub(super) values: usize,
     /// Values with their padding.
-    pub(super) value_count: usize,
+    pub(super) values: Range<usize>,
 }
 
 /// Everything the kernel reads.
@@ -187,18 +185,14 @@ impl Plan {
         plan.add_columns(trees(), &mut drafts)?;
         plan.add_segments(&drafts, &thresholds);
         for tree in &forest {
-            let values = plan.path_lengths.len();
-            plan.path_lengths.extend(&tree.values);
-            plan.path_lengths.resize(plan.path_lengths.len().next_multiple_of(LANES), 0.0);
-            let program = plan.add_tree(tree, &drafts, |_| Missing::Fill, values..plan.path_lengths.len());
+            let values = append(&mut plan.path_lengths, tree.values.iter().copied());
+            let program = plan.add_tree(tree, &drafts, |_| Missing::Fill, values);
             plan.forest.push(program);
         }
         let side = |left| if left { Missing::Left } else { Missing::Right };
         for tree in &booster {
-            let values = plan.margins.len();
-            plan.margins.extend(tree.values.iter().map(|&value| value as f32));
-            plan.margins.resize(plan.margins.len().next_multiple_of(LANES), 0.0);
-            let program = plan.add_tree(tree, &drafts, side, values..plan.margins.len());
+            let values = append(&mut plan.margins, tree.values.iter().map(|&value| value as f32));
+            let program = plan.add_tree(tree, &drafts, side, values);
             plan.booster.push(program);
         }
         Some(plan)
@@ -292,10 +286,16 @@ impl Plan {
                 cut: cut as u8,
             });
         }
-        let step_count = self.steps.len() - first;
-        let root = usize::from(slots[0]);
-        Program { steps: first, step_count, root, values: values.start, value_count: values.len() }
+        Program { steps: first..self.steps.len(), root: usize::from(slots[0]), values }
     }
+}
+
+/// Appends the values of a tree, padded to whole vectors, and says where they are.
+fn append<T: Clone + Default>(all: &mut Vec<T>, values: impl Iterator<Item = T>) -> Range<usize> {
+    let first = all.len();
+    all.extend(values);
+    all.resize(all.len().next_multiple_of(LANES), T::default());
+    first..all.len()
 }
 
 /// Segment of a threshold, and its position there.

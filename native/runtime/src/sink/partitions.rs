@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio_postgres::Client;
 
+use super::postgres_lookup::open_last;
 use super::postgres_session::failed;
 use super::rows::TRANSACTION_COLUMNS;
 use super::status::SinkError;
@@ -77,21 +78,20 @@ fn create(day: i64) -> String {
     let statistics: Vec<_> =
         columns.map(|column| format!("ALTER {column} SET STATISTICS {STATISTICS}")).collect();
     // Rows are never changed: a vacuum after inserts would only read them again. Freezing comes with their age.
-    // An index of an empty table begins with a summary of its first stretch: the writer would enter each row there.
+    // Into a summary of its first stretch the writer would enter each row.
     format!(
         "CREATE TABLE IF NOT EXISTS {name} PARTITION OF transactions \
          FOR VALUES FROM ('{:04}-{:02}-{:02} 00:00+00') TO ('{:04}-{:02}-{:02} 00:00+00') \
          WITH (autovacuum_vacuum_insert_threshold = -1); \
-         ALTER TABLE {name} {}; \
-         SELECT brin_desummarize_range(i.indexrelid, 0) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
-         JOIN pg_am a ON a.oid = c.relam WHERE i.indrelid = '{name}'::regclass AND a.amname = 'brin'",
+         ALTER TABLE {name} {}; {}",
         from.0,
         from.1,
         from.2,
         to.0,
         to.1,
         to.2,
-        statistics.join(", ")
+        statistics.join(", "),
+        open_last(&name)
     )
 }
 

@@ -155,11 +155,14 @@ fn summarise(index: &str) -> String {
     format!("SELECT brin_summarize_new_values('{index}'::regclass);")
 }
 
-/// Takes the summary of the last stretch back: the server knows no way to summarise the full ones only.
-fn open_last(index: &str) -> String {
+/// Takes the summary of the last stretch back, of one index or of all of a table: the server knows no way to summarise the
+/// full ones only, and gives an index of an empty table one.
+pub(super) fn open_last(of: &str) -> String {
     format!(
         "SELECT brin_desummarize_range(i.indexrelid, greatest(pg_relation_size(i.indrelid) / \
-         current_setting('block_size')::bigint - 1, 0)) FROM pg_index i WHERE i.indexrelid = '{index}'::regclass;"
+         current_setting('block_size')::bigint - 1, 0)) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+         JOIN pg_am a ON a.oid = c.relam \
+         WHERE a.amname = 'brin' AND (i.indexrelid = '{of}'::regclass OR i.indrelid = '{of}'::regclass);"
     )
 }
 

@@ -47,12 +47,12 @@ pub struct Outlet {
     /// Alerts whose decisions are not acknowledged yet: the position after the decision, key and value.
     alerts_waiting: VecDeque<(u64, Vec<u8>, Vec<u8>)>,
     watched: Vec<u64>,
-    /// Where acknowledged decisions are kept, if anybody reads them there.
-    tail: Option<TailWriter>,
+    /// Where acknowledged decisions are kept.
+    tail: TailWriter,
 }
 
 impl Outlet {
-    /// Sends through `producer`, whose topics are decisions, alerts and dead letters; what is acknowledged is kept in `tail`, if there is one.
+    /// Sends through `producer`, whose topics are decisions, alerts and dead letters; what is acknowledged is kept in `tail`.
     pub fn new(
         settings: &Settings,
         producer: Producer,
@@ -60,7 +60,7 @@ impl Outlet {
         first: u64,
         delivery: Arc<Delivery>,
         metrics: Arc<Metrics>,
-        tail: Option<TailWriter>,
+        tail: TailWriter,
     ) -> Self {
         let in_flight_max = settings.output.in_flight_max as u64;
         Self {
@@ -160,16 +160,14 @@ impl Outlet {
         let (mut records, mut offsets) = ([0; TOPICS], [None; TOPICS]);
         let (mut position, watched, mut found) = (self.acknowledged, &self.watched, Vec::new());
         let (expected, mut gaps) = (&mut self.expected, Vec::new());
-        let (mut tail, now_ms) = (self.tail.as_mut(), now_micros() / 1_000);
-        if let Some(tail) = &mut tail {
-            tail.begin(expected[DECISIONS], now_ms);
-        }
+        let (tail, now_ms) = (&mut self.tail, now_micros() / 1_000);
+        tail.begin(expected[DECISIONS], now_ms);
         self.producer.deliveries(wait_ms, |Delivered { topic, offset, value, .. }| {
             // The client does not learn the offset of a record that the broker turned out to have already.
             if offset >= 0 && offset != expected[topic] {
                 gaps.push((topic, expected[topic], offset));
                 expected[topic] = offset;
-                if let (DECISIONS, Some(tail)) = (topic, &mut tail) {
+                if topic == DECISIONS {
                     tail.begin(offset, now_ms);
                 }
             }
@@ -177,9 +175,7 @@ impl Outlet {
             records[topic] += 1;
             offsets[topic] = Some(expected[topic]);
             if topic == DECISIONS {
-                if let Some(tail) = &mut tail {
-                    tail.push(value);
-                }
+                tail.push(value);
                 position += 1;
                 if watched.contains(&position) {
                     found.push((position, expected[topic]));
@@ -193,9 +189,7 @@ impl Outlet {
         if records.iter().all(|&count| count == 0) {
             return Ok(());
         }
-        if let Some(tail) = &mut self.tail {
-            tail.flush();
-        }
+        self.tail.flush();
         self.acknowledged = position;
         self.delivery.acknowledged(records, offsets, &found);
         self.send_alerts()?;

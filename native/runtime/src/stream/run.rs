@@ -120,7 +120,7 @@ impl Run {
         // Only the writers to databases read it.
         let read = settings.postgres.enabled || settings.redis.enabled;
         let tail = read.then(|| Arc::new(Tail::new(delivery.offsets()[DECISIONS])));
-        let (told, kept) = (Arc::clone(&delivery), tail.clone().map(TailWriter::new));
+        let (told, kept) = (Arc::clone(&delivery), TailWriter::new(tail.clone()));
         let outlet = Outlet::new(settings, producer, encoder, position, told, Arc::clone(metrics), kept);
         if recovered.begins_at_ends {
             snapshot_writer::keep_start(settings, &engine, &sources, label_offset, generations)?;
