@@ -3,7 +3,7 @@
 Three jobs, each with its own topics on a broker started for it:
 
 - `throughput`: a topic loaded before; the stream (databases off) beside a bare drain of the same topic and a
-  plain Python loop (confluent-kafka, orjson, batched XGBoost, four features, nothing sent), taking turns.
+  plain Python loop (confluent-kafka, orjson, batched XGBoost, four features; without and with sending).
 - `sustained`: generator, broker, stream, PostgreSQL and Redis together at a steady rate; at the end every
   transaction is looked for in the log and in PostgreSQL.
 - `latency`: a steady open-loop rate; from the broker's time of a transaction to the broker's time of its
@@ -205,8 +205,9 @@ def throughput(bench: Bench) -> dict[str, Any]:
     if arguments.python:
         peer = bench.topics("json")
         bench.load(peer, tps=0, count=200_000, payload_format="json").wait(600)
-        result["python loop"] = python_loop(peer.kafka, 200_000)
-        result["stream / python loop"] = told["stream"] / result["python loop"]
+        for name, publishes in (("python loop", False), ("python loop, decisions sent", True)):
+            result[name] = python_loop(peer.kafka, 200_000, publishes=publishes)
+            result[f"stream / {name}"] = told["stream"] / result[name]
     return result
 
 

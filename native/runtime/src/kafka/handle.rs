@@ -116,17 +116,31 @@ impl Drop for Handle {
             client.destroy();
             drop(done);
         });
-        // The client ends its threads within milliseconds, except where one of them waits for another for ever
-        // (seen when a consumer ended while it heard that its offset was gone). Nothing is lost with a client
-        // that is left behind: what was in flight has been accounted for by its user.
-        if thread.is_err() || ended.recv_timeout(END_PATIENCE) == Err(RecvTimeoutError::Timeout) {
-            tracing::warn!(target: "kafka", "a client does not end and is left behind");
+        if thread.is_err() {
+            tracing::warn!(target: "kafka", "a client could not be ended");
+        } else {
+            has_ended(&ended);
         }
     }
 }
 
 /// How long a client may take to end.
 const END_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Waits for a client on its way out, whose thread drops the other side of `ended` when it is gone; false when it is
+/// left behind.
+///
+/// A client ends within milliseconds, except where one of its threads waits for another for ever (seen when a consumer
+/// ended while it heard that its offset was gone), and in a group without a coordinator, where a commit that waits for
+/// one holds it until the session is over or, once sent, without end. Nothing is lost with a client that is left
+/// behind: what was in flight has been accounted for by its user.
+pub(super) fn has_ended(ended: &mpsc::Receiver<()>) -> bool {
+    let ended = ended.recv_timeout(END_PATIENCE) != Err(RecvTimeoutError::Timeout);
+    if !ended {
+        tracing::warn!(target: "kafka", "a client does not end and is left behind");
+    }
+    ended
+}
 
 /// A client on its way to the thread that destroys it.
 struct Ending(NonNull<sys::rd_kafka_t>, Vec<Started>);

@@ -13,7 +13,7 @@
 //! The seat also commits how far the transactions have been decided, for tools that show a group's lag. Nothing
 //! is ever resumed from these offsets.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -21,10 +21,11 @@ use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::consumer::Position;
-use super::handle::KafkaError;
+use super::handle::{KafkaError, has_ended};
 use super::settings::KafkaSettings;
 
 /// How long the group waits for a process that must stand up: below the session timeout of the other members.
@@ -78,6 +79,8 @@ impl Shared {
 pub struct Seat {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// Says nothing; its other side is dropped when the thread is done with the client.
+    ended: mpsc::Receiver<()>,
 }
 
 struct Context {
@@ -90,7 +93,10 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
-        tracing::info!(target: "kafka", %error, "{reason}");
+        // Comes forty times a second as long as no broker answers; `attend` says it now and then.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            tracing::info!(target: "kafka", %error, "{reason}");
+        }
     }
 }
 
@@ -154,11 +160,16 @@ impl Seat {
             BaseConsumer::from_config_and_context(&config, context).map_err(failed("join the group"))?;
         consumer.subscribe(&[&settings.decisions_topic]).map_err(failed("join the group"))?;
         let (own, group) = (Arc::clone(&shared), settings.group.clone());
+        let (done, ended) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("seat".to_owned())
-            .spawn(move || attend(&consumer, &own, &group))
+            .spawn(move || {
+                attend(&consumer, &own, &group);
+                drop(consumer);
+                drop(done);
+            })
             .map_err(|error| KafkaError::Call { call: "start a thread", reason: error.to_string() })?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { shared, thread: Some(thread), ended })
     }
 
     /// Where this process stands.
@@ -199,6 +210,7 @@ impl Drop for Seat {
         self.shared.lock().stop = true;
         self.shared.changed.notify_all();
         if let Some(thread) = self.thread.take()
+            && has_ended(&self.ended)
             && thread.join().is_err()
         {
             tracing::error!("the thread of the seat panicked");
