@@ -74,9 +74,9 @@ proofs: build ## Kills, takeovers, outages, damaged snapshots and exchanged mode
 	$(BIN)/pytest tests/e2e
 
 .PHONY: spark
-spark: build ## The job on Spark against the engine, and through kills (needs Java 17; installs pyspark, 450 MB)
+spark: build ## The job on Spark against the engine, through kills, on a cluster (needs Java 17; installs pyspark, 450 MB)
 	$(UV) pip install --quiet --require-hashes -r requirements/spark.lock
-	$(BIN)/pytest tests/e2e/test_spark.py
+	$(BIN)/pytest tests/e2e/test_spark.py tests/e2e/test_spark_cluster.py
 
 .PHONY: check
 check: build ## The quick part of `make test`: formats, lints, types, unit and style tests

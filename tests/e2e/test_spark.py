@@ -13,14 +13,20 @@ import psycopg
 import pytest
 import redis
 from service_stack import Fresh
-from spark_job import SparkUnderTest, assert_spark_right, decisions_of
+from spark_job import (
+    SparkUnderTest,
+    as_options,
+    assert_replay_right,
+    assert_spark_right,
+    await_batches,
+    decisions_of,
+    files_of,
+)
 from stream_process import eventually
 from stream_topics import Topics
 from wire_messages import by_source
 
 from fraudengine import _native, config
-from fraudengine.engine import Flag
-from fraudengine.replay import replay
 from fraudengine.spark.launch import missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "Spark is there")
@@ -69,9 +75,8 @@ def test_after_kills_nothing_is_lost_or_doubled(topics: Topics, bundle: Path, hi
     some = history.head(6_000)
     sent = topics.send(some)
     settings = {**topics.settings(), "spark.batch_rows": sent // 8, "engine.lateness_seconds": 60}
-    commits = topics.folder / "spark" / "checkpoint" / "commits"
     with SparkUnderTest(bundle, settings, topics.folder / "spark") as job:
-        _await_batches(commits, 1)
+        await_batches(topics.folder / "spark" / "checkpoint", 1)
         job.kill()
     with SparkUnderTest(bundle, settings, topics.folder / "spark") as job:
         job.finish(900)
@@ -82,46 +87,13 @@ def test_a_replay_of_files_decides_what_the_engine_decides(
     bundle: Path, history: pl.DataFrame, tmp_path: Path
 ) -> None:
     """Repeated ids, ties, labels, rows that break a limit; files whose times overlap; pieces cut anywhere."""
-    broken = pl.when(pl.int_range(pl.len()) % 997 == 5).then(None).otherwise(pl.col("customer_id"))
-    given = history.with_columns(customer_id=broken)
-    (tmp_path / "history").mkdir()
-    for number in range(3):
-        given[number::3].write_parquet(tmp_path / "history" / f"part-{number}.parquet")
+    files, out = files_of(history, tmp_path / "history"), tmp_path / "decisions"
     command = [sys.executable, "-c", "from fraudengine.cli import main; main()", "spark", "replay"]
-    command += [str(bundle), str(tmp_path / "history"), "--out", str(tmp_path / "decisions"), "--json"]
+    command += [str(bundle), str(files), "--out", str(out), "--json"]
     # Pieces of 500 rows: buckets and transactions are cut in the middle.
-    options = {"spark.sql.execution.arrow.maxRecordsPerBatch": "500"}
-    for setting in ("spark.buckets=7", "spark.partitions=3", f"spark.options={json.dumps(options)}"):
-        command += ["--set", setting]
+    pieces = json.dumps({"spark.sql.execution.arrow.maxRecordsPerBatch": "500"})
+    command += as_options({"spark.buckets": 7, "spark.partitions": 3, "spark.options": pieces})
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-4_000:]
-    files = [pl.read_parquet(path) for path in sorted((tmp_path / "history").iterdir())]
-    placed = [
-        frame.with_columns(source_file=pl.lit(at, pl.Int32), source_row=pl.int_range(pl.len()))
-        for at, frame in enumerate(files)
-    ]
-    ordered = pl.concat(placed).sort("event_time", maintain_order=True)
-    wanted = replay(bundle, ordered).decisions.with_columns(ordered["source_file"], ordered["source_row"])
-    found = pl.read_parquet(tmp_path / "decisions" / "*.parquet")
-    place = ["source_file", "source_row"]
-    wanted, found = wanted.sort(place), found.sort(place)
-    assert found.height == history.height
-    refused = wanted["flags"] & Flag.REJECTED != 0
-    assert refused.sum() > 0
-    assert (wanted["flags"] & Flag.DUPLICATE != 0).sum() > 0
-    assert found.select(place).equals(wanted.select(place))
-    assert found.filter(refused)["action"].null_count() == refused.sum()
-    for name in ("transaction_id", "event_time", "action", "flags", "score", "margin", "anomaly"):
-        ours, theirs = found.filter(~refused)[name], wanted.filter(~refused)[name]
-        assert ours.cast(theirs.dtype).equals(theirs), name
-    for name in ("reasons", "reason_weights"):
-        assert found.filter(~refused)[name].to_list() == wanted.filter(~refused)[name].to_list(), name
-    told = json.loads(done.stdout)
-    assert (told["decisions"], told["rejected"]) == (history.height, refused.sum())
-
-
-def _await_batches(commits: Path, least: int) -> None:
-    def there() -> bool:
-        return sum(path.name.isdigit() for path in commits.glob("*")) >= least
-
-    eventually(there, 300, f"{least} batches")
+    wanted, told = assert_replay_right(bundle, files, out), json.loads(done.stdout)
+    assert {name: told[name] for name in wanted} == wanted

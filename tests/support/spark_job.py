@@ -17,22 +17,35 @@ import polars as pl
 from child_process import ChildUnderTest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 from stream_oracle import assert_same
+from stream_process import eventually
 from stream_topics import Topics
 from wire_messages import by_source, message
 
 from fraudengine import features
 from fraudengine.bundle import Bundle
+from fraudengine.engine import Flag
+from fraudengine.replay import replay
 
-__all__ = ["SparkUnderTest", "assert_spark_right", "decisions_of"]
+__all__ = [
+    "SMALL",
+    "SparkUnderTest",
+    "as_options",
+    "assert_replay_right",
+    "assert_spark_right",
+    "await_batches",
+    "decisions_of",
+    "files_of",
+]
 
 _COMMAND = [sys.executable, "-c", "from fraudengine.cli import main; main()"]
-_SMALL = {
+SMALL = {
     "spark.cells": 512,
     "spark.buckets": 8,
     "spark.partitions": 2,
     "engine.features": "all",
     "spark.options": '{"spark.driver.memory": "2g"}',
 }
+"""Settings of a job that decides a few thousand transactions."""
 
 
 class SparkUnderTest(ChildUnderTest):
@@ -56,8 +69,7 @@ class SparkUnderTest(ChildUnderTest):
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "spark.log"
-        given = {**_SMALL, "spark.checkpoint": folder / "checkpoint", **settings}
-        options = [part for name, value in given.items() for part in ("--set", f"{name}={_text(value)}")]
+        options = as_options({**SMALL, "spark.checkpoint": folder / "checkpoint", **settings})
         command = [*_COMMAND, "spark", "run", str(bundle), *(["--drain"] if drain else []), *options]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -75,8 +87,22 @@ class SparkUnderTest(ChildUnderTest):
         assert code == 0, f"ended with {code}\n{self.tail(60)}"
 
 
+def as_options(settings: Mapping[str, object]) -> list[str]:
+    """Return settings as options of the command line."""
+    return [part for name, value in settings.items() for part in ("--set", f"{name}={_text(value)}")]
+
+
 def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def await_batches(checkpoint: Path, least: int) -> None:
+    """Wait until a job has committed so many micro-batches."""
+
+    def there() -> bool:
+        return sum(path.name.isdigit() for path in (checkpoint / "commits").glob("*")) >= least
+
+    eventually(there, 300, f"{least} batches")
 
 
 def decisions_of(brokers: str, topic: str) -> list[tuple[int, Any]]:
@@ -136,3 +162,39 @@ def assert_spark_right(
     seen = {name: int(((flags & bit) != 0).sum()) for name, bit in (("repeated", 1), ("late", 2))}
     assert all(seen.values()), seen
     return {"decisions": len(decided), **seen}
+
+
+def files_of(history: pl.DataFrame, folder: Path) -> Path:
+    """Write a history as files whose times overlap, some rows without a customer; return the folder."""
+    broken = pl.when(pl.int_range(pl.len()) % 997 == 5).then(None).otherwise(pl.col("customer_id"))
+    given = history.with_columns(customer_id=broken)
+    folder.mkdir()
+    for number in range(3):
+        given[number::3].write_parquet(folder / f"part-{number}.parquet")
+    return folder
+
+
+def assert_replay_right(bundle: Path, history: Path, out: Path) -> dict[str, int]:
+    """Compare every decision of a replay on Spark with the engine's; return the counts that it must tell."""
+    files = [pl.read_parquet(path) for path in sorted(history.iterdir())]
+    placed = [
+        frame.with_columns(source_file=pl.lit(at, pl.Int32), source_row=pl.int_range(pl.len()))
+        for at, frame in enumerate(files)
+    ]
+    ordered = pl.concat(placed).sort("event_time", maintain_order=True)
+    wanted = replay(bundle, ordered).decisions.with_columns(ordered["source_file"], ordered["source_row"])
+    found = pl.read_parquet(out / "*.parquet")
+    place = ["source_file", "source_row"]
+    wanted, found = wanted.sort(place), found.sort(place)
+    assert found.height == ordered.height
+    refused = wanted["flags"] & Flag.REJECTED != 0
+    assert refused.sum() > 0
+    assert (wanted["flags"] & Flag.DUPLICATE != 0).sum() > 0
+    assert found.select(place).equals(wanted.select(place))
+    assert found.filter(refused)["action"].null_count() == refused.sum()
+    for name in ("transaction_id", "event_time", "action", "flags", "score", "margin", "anomaly"):
+        ours, theirs = found.filter(~refused)[name], wanted.filter(~refused)[name]
+        assert ours.cast(theirs.dtype).equals(theirs), name
+    for name in ("reasons", "reason_weights"):
+        assert found.filter(~refused)[name].to_list() == wanted.filter(~refused)[name].to_list(), name
+    return {"decisions": found.height, "rejected": int(refused.sum())}

@@ -12,6 +12,7 @@ import typer
 from fraudengine.cli.console import notify, print_json, print_table
 from fraudengine.cli.settings_options import ConfigOption, SetOption, load_settings
 from fraudengine.cli.values import duration
+from fraudengine.errors import ConfigError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -42,7 +43,7 @@ def run(
     from fraudengine.spark import launch
 
     settings = load_settings(file, assignments)
-    session = launch.session(settings, lambda line: notify([line]))
+    session = launch.session(settings, lambda line: notify([line]), reads_kafka=True)
     from fraudengine.spark import job
 
     made = job.job_of(settings, bundle)
@@ -94,7 +95,7 @@ def replay(
     settings = load_settings(file, assignments)
     verified = Bundle.load(bundle)
     delay = duration(label_delay)
-    session = launch.session(settings, lambda line: notify([line]))
+    session = launch.session(settings, lambda line: notify([line]), reads_kafka=False)
     from fraudengine.spark.replay import written
 
     counts = written(session, settings, verified, history, out, delay)
@@ -147,19 +148,37 @@ def submit_command(
     image: Annotated[
         str, typer.Option(help="Container image with Spark and this package, for Kubernetes.")
     ] = "fraudengine-spark:4.2.0",
+    drain: Annotated[bool, typer.Option("--drain", help="As of `run`.")] = False,
+    history: Annotated[
+        str | None, typer.Option("--replay", metavar="HISTORY", help="Replay this instead, as `replay` does.")
+    ] = None,
+    out: Annotated[str | None, typer.Option("--out", help="Of --replay: folder for the decisions.")] = None,
+    label_delay: Annotated[
+        str, typer.Option("--label-delay", metavar="DURATION", help="Of --replay, as of `replay`.")
+    ] = "7d",
     file: ConfigOption = None,
     assignments: SetOption = None,
 ) -> None:
-    """Print the spark-submit command that runs the job.
+    """Print the spark-submit command that runs the job, or a replay.
 
     [bold]Examples[/bold]
 
     fraudengine spark submit-command model --master spark://head:7077 --set spark.checkpoint=s3a://bucket/fraud
+
+    fraudengine spark submit-command model --master spark://head:7077 --replay s3a://bank/payments/ --out s3a://bank/decisions
     """
     from fraudengine.spark import launch
 
+    if (history is None) != (out is None):
+        raise ConfigError("--replay and --out come together")
+    if history is None or out is None:
+        arguments = [bundle, *(["--drain"] if drain else [])]
+    else:
+        arguments = ["replay", bundle, history, "--out", out, "--label-delay", label_delay]
+    for assignment in assignments or []:
+        arguments += ["--set", assignment]
     settings = load_settings(file, assignments)
-    typer.echo(launch.submit_command(settings, master, bundle, assignments or [], image))
+    typer.echo(launch.submit_command(settings, master, arguments, image, reads_kafka=history is None))
 
 
 def register(app: typer.Typer) -> None:

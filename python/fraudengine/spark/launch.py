@@ -62,8 +62,11 @@ def jars_of(settings: Settings, report: Callable[[str], None]) -> list[Path]:
         They cannot be fetched.
 
     """
-    if settings.spark.jars == Path():
-        return fetched(report, what="spark")
+    return fetched(report, what="spark") if settings.spark.jars == Path() else _own_jars(settings)
+
+
+def _own_jars(settings: Settings) -> list[Path]:
+    """Return the jars in the folder `spark.jars`."""
     folder = settings.spark.jars.absolute()
     for jar in locked_jars("spark"):
         if not jar.right(folder / jar.name):
@@ -88,8 +91,10 @@ def options(settings: Settings) -> dict[str, str]:
     }
 
 
-def session(settings: Settings, report: Callable[[str], None]) -> SparkSession:
+def session(settings: Settings, report: Callable[[str], None], *, reads_kafka: bool) -> SparkSession:
     """Return a running session, that of spark-submit if there is one.
+
+    With the connector where it `reads_kafka`; under spark-submit that is the submitter's to say.
 
     Raises
     ------
@@ -105,9 +110,10 @@ def session(settings: Settings, report: Callable[[str], None]) -> SparkSession:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName("fraudengine")
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
-        jars = jars_of(settings, report)
-        builder = builder.master(settings.spark.master).config("spark.jars", ",".join(map(str, jars)))
-        builder = builder.config("spark.ui.enabled", "false")
+        builder = builder.master(settings.spark.master).config("spark.ui.enabled", "false")
+        if reads_kafka:
+            jars = jars_of(settings, report)
+            builder = builder.config("spark.jars", ",".join(map(str, jars)))
     for name, value in options(settings).items():
         builder = builder.config(name, value)
     made = builder.getOrCreate()
@@ -118,19 +124,31 @@ def session(settings: Settings, report: Callable[[str], None]) -> SparkSession:
     return made
 
 
-def submit_command(settings: Settings, master: str, bundle: str, more: Sequence[str], image: str) -> str:
-    """Return the spark-submit command that runs the job on a cluster, for a shell."""
-    words = ["spark-submit", "--master", master, "--name", "fraudengine", "--packages", coordinates()]
+def submit_command(
+    settings: Settings, master: str, arguments: Sequence[str], image: str, *, reads_kafka: bool
+) -> str:
+    """Return the spark-submit command that runs `main.py` with these arguments on a cluster, for a shell.
+
+    The connector, where Kafka is read, comes by its Maven coordinates, or from `spark.jars`.
+
+    Raises
+    ------
+    ConfigError
+        `spark.jars` lacks a jar, or holds another one under its name.
+
+    """
+    words = ["spark-submit", "--master", master, "--name", "fraudengine"]
+    if reads_kafka and settings.spark.jars == Path():
+        words += ["--packages", coordinates()]
+    elif reads_kafka:
+        words += ["--jars", ",".join(map(str, _own_jars(settings)))]
     if master.startswith("k8s://"):
         words += ["--deploy-mode", "cluster"]
         words += ["--conf", f"spark.kubernetes.container.image={image}"]
     for name, value in options(settings).items():
         words += ["--conf", f"{name}={value}"]
     entry = "local:///opt/fraudengine/spark_main.py" if master.startswith("k8s://") else _entry()
-    words += [entry, bundle]
-    for assignment in more:
-        words += ["--set", assignment]
-    return shlex.join(words)
+    return shlex.join([*words, entry, *arguments])
 
 
 def _entry() -> str:
