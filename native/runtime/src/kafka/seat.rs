@@ -21,7 +21,7 @@ use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::consumer::Position;
@@ -59,6 +59,8 @@ struct State {
     stop: bool,
     /// Offsets to be committed next.
     commit: Option<Vec<Position>>,
+    /// Those that were sent last; none when they did not arrive.
+    committed: Option<Vec<Position>>,
     /// Whether to leave the group for good where others wait.
     leave: bool,
 }
@@ -137,6 +139,13 @@ impl ConsumerContext for Context {
             Rebalance::Assign(_) | Rebalance::Revoke(_) => {}
         }
     }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::debug!(%error, "offsets were not committed");
+            self.shared.lock().committed = None;
+        }
+    }
 }
 
 impl Seat {
@@ -149,7 +158,7 @@ impl Seat {
         config.set("group.instance.id", instance);
         let seat = SeatState::StandingBy;
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { seat, stop: false, commit: None, leave: false }),
+            state: Mutex::new(State { seat, stop: false, commit: None, committed: None, leave: false }),
             changed: Condvar::new(),
         });
         let failed = |call| {
@@ -199,9 +208,14 @@ impl Seat {
         self.shared.lock().leave = true;
     }
 
-    /// Commits offsets soon; a later call replaces one that has not been served yet.
+    /// Commits offsets soon, unless they are committed; a later call replaces one that has not been served yet.
+    ///
+    /// A commit that no coordinator answers holds the client back from ending, and in an outage there is nothing new.
     pub fn commit(&self, offsets: Vec<Position>) {
-        self.shared.lock().commit = Some(offsets);
+        let mut state = self.shared.lock();
+        if state.committed.as_ref() != Some(&offsets) {
+            state.commit = Some(offsets);
+        }
     }
 }
 
@@ -232,8 +246,10 @@ fn attend(consumer: &BaseConsumer<Context>, shared: &Shared, group: &str) {
             }
             return;
         }
-        if let Some(offsets) = commit {
-            commit_offsets(consumer, &offsets);
+        if let Some(offsets) = commit
+            && commit_offsets(consumer, &offsets)
+        {
+            shared.lock().committed = Some(offsets);
         }
         // Nothing is expected of a paused partition; what slips through before the pause is not needed.
         let Some(Err(error)) = consumer.poll(POLL) else { continue };
@@ -267,7 +283,8 @@ fn leave_if_others_wait(consumer: &BaseConsumer<Context>, group: &str) {
     }
 }
 
-fn commit_offsets(consumer: &BaseConsumer<Context>, offsets: &[Position]) {
+/// Sends offsets to the coordinator; false when they were not sent. Whether they arrived is for the callback to tell.
+fn commit_offsets(consumer: &BaseConsumer<Context>, offsets: &[Position]) -> bool {
     let mut list = TopicPartitionList::new();
     for position in offsets {
         let offset = Offset::Offset(position.offset);
@@ -275,8 +292,10 @@ fn commit_offsets(consumer: &BaseConsumer<Context>, offsets: &[Position]) {
             tracing::warn!(%error, "an offset could not be committed");
         }
     }
-    if let Err(error) = consumer.commit(&list, CommitMode::Async) {
+    let sent = consumer.commit(&list, CommitMode::Async);
+    if let Err(error) = &sent {
         // Only a display depends on it, and the next commit comes within a second.
         tracing::debug!(%error, "offsets could not be committed");
     }
+    sent.is_ok()
 }
