@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from dashboard import all_text, page
@@ -10,7 +11,6 @@ from live_service import live_service
 from service_stack import Fresh
 from small_bundle import scoring_bundle
 from small_history import small_history
-from stream_process import eventually
 
 from fraudengine import services
 from fraudengine.config import Settings, load
@@ -28,16 +28,13 @@ def settings(stack: services.Stack, tmp_path_factory: pytest.TempPathFactory) ->
     with live_service(fresh, scoring_bundle(folder), folder, more) as live:
         history = small_history(days=30, per_day=ROWS // 30)
         live.topics.send(history)
-        live.stream.await_decisions(ROWS)
-        made = load(flags=live.settings)
-        with BlockingStores(made) as stores:
-            eventually(
-                lambda: sum(each.next_offset for each in stores.writers() if each.name == "postgres") >= ROWS,
-                30,
-                "all decisions in PostgreSQL",
-            )
-        yield made
+        live.stream.await_status(_written, 60, "all decisions in both stores")
+        yield load(flags=live.settings)
     fresh.drop_databases()
+
+
+def _written(told: dict[str, Any]) -> bool:
+    return all(told["sinks"].get(name, {}).get("rows", 0) >= ROWS for name in ("postgres", "redis"))
 
 
 def some_customer(settings: Settings) -> str:
