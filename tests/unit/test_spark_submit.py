@@ -67,3 +67,8 @@ def test_jars_of_a_folder_must_be_the_locked_ones(tmp_path: Path, capsys: Captur
 def test_history_and_folder_of_a_replay_come_together(given: tuple[str, str], capsys: Captured) -> None:
     assert run(*given) == ExitCode.USAGE
     assert "--replay and --out come together" in capsys.readouterr().err
+
+
+def test_a_delay_that_is_none_is_refused_before_it_is_submitted(capsys: Captured) -> None:
+    assert run("--replay", "payments/", "--out", "decisions", "--label-delay", "soon") == ExitCode.USAGE
+    assert "soon" in capsys.readouterr().err

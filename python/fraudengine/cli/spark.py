@@ -174,6 +174,8 @@ def submit_command(
     if history is None or out is None:
         arguments = [bundle, *(["--drain"] if drain else [])]
     else:
+        # Refused here, not minutes later on the cluster.
+        duration(label_delay)
         arguments = ["replay", bundle, history, "--out", out, "--label-delay", label_delay]
     for assignment in assignments or []:
         arguments += ["--set", assignment]
