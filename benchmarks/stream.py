@@ -3,7 +3,8 @@
 Three jobs, each with its own topics on a broker started for it:
 
 - `throughput`: a topic loaded before; the stream (databases off) beside a bare drain of the same topic and a
-  plain Python loop (confluent-kafka, orjson, batched XGBoost, four features; without and with sending).
+  plain Python loop (confluent-kafka, orjson, batched XGBoost, four features; without and with sending),
+  taking turns.
 - `sustained`: generator, broker, stream, PostgreSQL and Redis together at a steady rate; at the end every
   transaction is looked for in the log and in PostgreSQL.
 - `latency`: a steady open-loop rate; from the broker's time of a transaction to the broker's time of its

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 import redis
 from service_stack import Fresh
 from spark_job import (
+    COMMAND,
     SparkUnderTest,
     as_options,
     assert_replay_right,
@@ -88,8 +88,7 @@ def test_a_replay_of_files_decides_what_the_engine_decides(
 ) -> None:
     """Repeated ids, ties, labels, rows that break a limit; files whose times overlap; pieces cut anywhere."""
     files, out = files_of(history, tmp_path / "history"), tmp_path / "decisions"
-    command = [sys.executable, "-c", "from fraudengine.cli import main; main()", "spark", "replay"]
-    command += [str(bundle), str(files), "--out", str(out), "--json"]
+    command = [*COMMAND, "spark", "replay", str(bundle), str(files), "--out", str(out), "--json"]
     # Pieces of 500 rows: buckets and transactions are cut in the middle.
     pieces = json.dumps({"spark.sql.execution.arrow.maxRecordsPerBatch": "500"})
     command += as_options({"spark.buckets": 7, "spark.partitions": 3, "spark.options": pieces})

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
 import pytest
 from spark_cluster import EXECUTORS, SparkCluster
-from spark_job import SMALL, as_options, assert_replay_right, assert_spark_right, await_batches, files_of
+from spark_job import (
+    COMMAND,
+    SMALL,
+    as_options,
+    assert_replay_right,
+    assert_spark_right,
+    await_batches,
+    files_of,
+)
 from stream_topics import Topics
 
 from fraudengine.services.jars import fetched
@@ -40,8 +47,8 @@ def _command(
 ) -> list[str]:
     """Return what a shell runs: the command as it is printed."""
     given = as_options({**SMALL, **settings, "spark.options": json.dumps(OPTIONS)})
-    program = [sys.executable, "-c", "from fraudengine.cli import main; main()", "spark", "submit-command"]
-    words = [*program, str(bundle), "--master", cluster.master, *map(str, options), *given]
+    words = [*COMMAND, "spark", "submit-command", str(bundle), "--master", cluster.master]
+    words += [*map(str, options), *given]
     printed = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout
     return ["bash", "-euc", f"exec {printed}"]
 

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Self
 
-__all__ = ["ChildUnderTest"]
+__all__ = ["ChildUnderTest", "children_of"]
 
 
 class ChildUnderTest:
@@ -32,3 +32,9 @@ class ChildUnderTest:
         """End it whatever happened."""
         if self.process.poll() is None:
             self.kill()
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the ids of the children of a process."""
+    tasks = (Path("/proc") / str(pid) / "task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from child_process import children_of
 
 from fraudengine.services.state import State
 from fraudengine.wire.decision_pb2 import Decision
@@ -144,7 +145,7 @@ async def send_with_stalls(calls: Calls, services: Path, kind: str, rate: float,
         if sending.done():
             break
         # PostgreSQL has a process for each connection.
-        suspended = [pid, *_children(pid)]
+        suspended = [pid, *children_of(pid)]
         for each in suspended:
             os.kill(each, signal.SIGSTOP)
         try:
@@ -155,10 +156,3 @@ async def send_with_stalls(calls: Calls, services: Path, kind: str, rate: float,
         stalls += 1
     await sending
     return stalls
-
-
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    for tasks in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(each) for each in (tasks / "children").read_text("ascii").split()]
-    return found

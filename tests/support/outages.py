@@ -19,6 +19,7 @@ from typing import Any
 import polars as pl
 import psycopg
 import redis
+from child_process import children_of
 from service_stack import Fresh, embedded_settings, started_stack
 from stream_oracle import assert_alerts_right, assert_log_right
 from stream_process import StreamUnderTest, eventually
@@ -250,7 +251,7 @@ def _suspended(outage: Outage, name: str) -> Iterator[None]:
     stack = services.running(outage.folder)
     assert stack is not None
     processes = [stack.services[name].process.pid]
-    processes += _children(processes[0])
+    processes += children_of(processes[0])
     for pid in processes:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -258,11 +259,3 @@ def _suspended(outage: Outage, name: str) -> Iterator[None]:
     finally:
         for pid in processes:
             os.kill(pid, signal.SIGCONT)
-
-
-def _children(pid: int) -> list[int]:
-    """Return the ids of the children of a process."""
-    found = []
-    for tasks in (Path("/proc") / str(pid) / "task").iterdir():
-        found += [int(child) for child in (tasks / "children").read_text().split()]
-    return found

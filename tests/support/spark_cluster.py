@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Self
 
+from child_process import children_of
 from stream_process import eventually
 
 from fraudengine.services import ports
@@ -35,16 +36,9 @@ class SparkCluster:
 
         self._folder = folder
         self._home = Path(pyspark.__file__).parent
-        self._daemons: list[subprocess.Popen[bytes]] = []
-        free = ports.choose(dict.fromkeys(("master", "master page", "worker page"), 0), {})
-        self.master = f"spark://127.0.0.1:{free['master']}"
-        page = ["--webui-port", free["master page"]]
-        self._start("master", f"{_DEPLOY}.master.Master", "--port", free["master"], *page)
-        more = ["--cores", EXECUTORS, "--memory", "2g", "--work-dir", folder / "work"]
-        page = ["--webui-port", free["worker page"]]
-        self._worker = self._start("worker", f"{_DEPLOY}.worker.Worker", self.master, *more, *page)
-        log = folder / "worker.log"
-        eventually(lambda: "Successfully registered" in log.read_text(), 90, f"a worker, {log}")
+        self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self._ports = ports.choose(dict.fromkeys(("master", "master page", "worker page"), 0), {})
+        self.master = f"spark://127.0.0.1:{self._ports['master']}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -58,14 +52,14 @@ class SparkCluster:
         os.kill(self._executors()[0], signal.SIGKILL)
 
     def _executors(self) -> list[int]:
-        tasks = Path(f"/proc/{self._worker.pid}/task").iterdir()
-        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+        children = children_of(self._daemons["worker"].pid)
         return [child for child in children if _EXECUTOR in Path(f"/proc/{child}/cmdline").read_bytes()]
 
-    def _start(self, name: str, program: str, *arguments: object) -> subprocess.Popen[bytes]:
+    def _start(self, name: str, program: str, *arguments: object) -> None:
         command = [self._home / "bin" / "spark-class", program, "--host", "127.0.0.1", *arguments]
+        command += ["--webui-port", self._ports[f"{name} page"]]
         with (self._folder / f"{name}.log").open("wb") as log:
-            daemon = subprocess.Popen(
+            self._daemons[name] = subprocess.Popen(
                 [str(part) for part in command],
                 stdout=log,
                 stderr=log,
@@ -73,15 +67,26 @@ class SparkCluster:
                 env=self.environment,
                 start_new_session=True,
             )
-        self._daemons.append(daemon)
-        return daemon
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Start both, wait until the worker has met its master, and return itself."""
+        log = self._folder / "worker.log"
+        limits = ["--cores", EXECUTORS, "--memory", "2g", "--work-dir", self._folder / "work"]
+        try:
+            self._start("master", f"{_DEPLOY}.master.Master", "--port", self._ports["master"])
+            self._start("worker", f"{_DEPLOY}.worker.Worker", self.master, *limits)
+            eventually(lambda: "Successfully registered" in log.read_text(), 90, f"a worker, {log}")
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """End everything, executors with their worker."""
-        for daemon in self._daemons:
+        """End both."""
+        self._end()
+
+    def _end(self) -> None:
+        for daemon in self._daemons.values():
+            # Executors are in the session of their worker.
             os.killpg(daemon.pid, signal.SIGKILL)
             daemon.wait(30)

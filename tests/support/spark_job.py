@@ -27,6 +27,7 @@ from fraudengine.engine import Flag
 from fraudengine.replay import replay
 
 __all__ = [
+    "COMMAND",
     "SMALL",
     "SparkUnderTest",
     "as_options",
@@ -37,7 +38,8 @@ __all__ = [
     "files_of",
 ]
 
-_COMMAND = [sys.executable, "-c", "from fraudengine.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from fraudengine.cli import main; main()"]
+"""`fraudengine`, of the interpreter that has the version under test."""
 SMALL = {
     "spark.cells": 512,
     "spark.buckets": 8,
@@ -70,7 +72,7 @@ class SparkUnderTest(ChildUnderTest):
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "spark.log"
         options = as_options({**SMALL, "spark.checkpoint": folder / "checkpoint", **settings})
-        command = [*_COMMAND, "spark", "run", str(bundle), *(["--drain"] if drain else []), *options]
+        command = [*COMMAND, "spark", "run", str(bundle), *(["--drain"] if drain else []), *options]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, cwd=folder, start_new_session=True, env=dict(os.environ)
