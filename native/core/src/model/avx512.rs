@@ -18,7 +18,9 @@ use super::blocks::{Bytes, Kernel, ROWS, Scratch, Values};
 use super::ranks::{Plan, Program, Segment};
 
 /// See the module.
-pub(super) struct Avx512;
+pub(super) struct Avx512 {
+    plan: Plan,
+}
 
 impl Kernel for Avx512 {
     const NAME: &'static str = "avx512";
@@ -29,12 +31,20 @@ impl Kernel for Avx512 {
         (!can).then_some("the processor lacks AVX-512BW")
     }
 
+    fn new(plan: Plan) -> Self {
+        Self { plan }
+    }
+
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
     #[target_feature(enable = "avx512f,avx512bw,avx2,popcnt")]
-    unsafe fn rank(plan: &Plan, segment: &Segment, values: &Values, columns: &mut [Bytes]) {
+    unsafe fn rank(&self, segment: &Segment, values: &Values, columns: &mut [Bytes], _: usize) {
         let mut ranks = Bytes([0; ROWS]);
         let targets = values.0.iter().zip(&mut ranks.0);
         if segment.two_levels {
-            let cuts = &plan.cuts[segment.cuts..=segment.cuts + 16];
+            let cuts = &self.plan.cuts[segment.cuts..=segment.cuts + 16];
             let pivots = vector(&cuts[0].0);
             for (&x, rank) in targets {
                 let x = _mm512_set1_ps(x);
@@ -45,7 +55,7 @@ impl Kernel for Avx512 {
                 *rank = (16 * bucket + within) as u8;
             }
         } else {
-            let cuts = vector(&plan.cuts[segment.cuts].0);
+            let cuts = vector(&self.plan.cuts[segment.cuts].0);
             for (&x, rank) in targets {
                 *rank = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(cuts, _mm512_set1_ps(x)).count_ones() as u8;
             }
@@ -67,7 +77,8 @@ impl Kernel for Avx512 {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx2,popcnt")]
-    unsafe fn path_sums(plan: &Plan, scratch: &mut Scratch, out: &mut [f64; ROWS]) {
+    unsafe fn path_sums(&self, scratch: &mut Scratch, _: usize, out: &mut [f64; ROWS]) {
+        let plan = &self.plan;
         let mut sums: [__m512d; 8] = [_mm512_set1_pd(0.0); 8];
         for program in &plan.forest {
             let exit = exits(plan, program, scratch);
@@ -85,7 +96,8 @@ impl Kernel for Avx512 {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx2,popcnt")]
-    unsafe fn margins(plan: &Plan, scratch: &mut Scratch, base: f32, out: &mut [f32; ROWS]) {
+    unsafe fn margins(&self, scratch: &mut Scratch, base: f32, _: usize, out: &mut [f32; ROWS]) {
+        let plan = &self.plan;
         let mut sums: [__m512; 4] = [_mm512_set1_ps(base); 4];
         for program in &plan.booster {
             let exit = exits(plan, program, scratch);

@@ -22,6 +22,8 @@ mod portable;
 mod ranks;
 mod reference;
 pub mod tree;
+#[cfg(target_arch = "x86_64")]
+mod triples;
 
 pub use ensemble::Ensemble;
 pub use error::ModelError;
