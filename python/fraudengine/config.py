@@ -48,7 +48,7 @@ from fraudengine.settings import (
 )
 from fraudengine.settings_alerts import AlertsSettings
 
-__all__ = ["FILE_NAME", "EmbeddedSettings", "Settings", "default_text", "load"]
+__all__ = ["FILE_NAME", "EmbeddedSettings", "Settings", "default_text", "file_of", "load"]
 
 FILE_NAME = "fraudengine.toml"
 _PREFIX = "FRAUDENGINE_"
@@ -202,8 +202,7 @@ def load(file: Path | str | None = None, flags: Mapping[str, object] | None = No
         The file cannot be read, a key is unknown, or a value has the wrong type or is out of its range.
     """
     layers: list[tuple[str, Layer]] = [("default", tomllib.loads(default_text()))]
-    path = Path(file) if file is not None else Path(FILE_NAME)
-    if file is not None or path.exists():
+    if (path := file_of(file)) is not None:
         layers.append((str(path), _from_file(path)))
     layers.append(("environment", _from_environment()))
     layers.append(("flag", _from_flags(flags or {})))
@@ -221,6 +220,14 @@ def load(file: Path | str | None = None, flags: Mapping[str, object] | None = No
         raise ConfigError("; ".join(_explained(each, merged, origins) for each in error.errors())) from None
     settings._origins.update(origins)
     return settings
+
+
+def file_of(file: Path | str | None) -> Path | None:
+    """Return the file that `load` reads: the one given, else that of the working folder, if there is one."""
+    if file is not None:
+        return Path(file)
+    path = Path(FILE_NAME)
+    return path if path.exists() else None
 
 
 def default_text() -> str:

@@ -76,7 +76,10 @@ def test_a_submitted_job_outlives_an_executor(
         "spark.jars": jars,
         "spark.checkpoint": tmp_path / "checkpoint",
     }
-    command = _command(cluster, bundle, {**topics.settings(), **settings}, "--drain")
+    file = tmp_path / "settings.toml"
+    lines = [f"{name} = {json.dumps(value, default=str)}\n" for name, value in topics.settings().items()]
+    file.write_text("".join(lines))
+    command = _command(cluster, bundle, settings, "--drain", "--config", file)
     with (tmp_path / "job.log").open("wb") as log:
         job = subprocess.Popen(command, env=cluster.environment, stdout=log, stderr=log)
     try:

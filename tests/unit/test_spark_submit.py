@@ -53,6 +53,33 @@ def test_kubernetes_gets_image_and_entry_of_the_image(capsys: Captured) -> None:
     assert words[-2:] == ["local:///opt/fraudengine/spark_main.py", "model"]
 
 
+@pytest.fixture
+def written_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the file of settings of the working folder."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "fraudengine.toml"
+    file.write_text('[kafka]\nbrokers = "kafka-1:9092"\n[spark]\npartitions = 77\n')
+    return file
+
+
+@pytest.mark.parametrize("given", [[], ["--config", "fraudengine.toml"]])
+def test_the_job_reads_the_file_of_settings_wherever_it_starts(
+    given: list[str], written_settings: Path, capsys: Captured
+) -> None:
+    words = printed(capsys, "--master", "spark://head:7077", "--set", "kafka.group=a", *given)
+    assert words[-5:] == ["model", "--set", "kafka.group=a", "--config", str(written_settings)]
+    assert "spark.sql.shuffle.partitions=77" in words
+    assert "--files" not in words
+
+
+def test_kubernetes_brings_the_file_of_settings_to_the_driver(
+    written_settings: Path, capsys: Captured
+) -> None:
+    words = printed(capsys, "--master", "k8s://https://cluster:6443")
+    assert words[words.index("--files") + 1] == str(written_settings)
+    assert words[-3:] == ["model", "--config", written_settings.name]
+
+
 def test_jars_of_a_folder_must_be_the_locked_ones(tmp_path: Path, capsys: Captured) -> None:
     for jar in locked_jars("spark"):
         (tmp_path / jar.name).write_bytes(b"another one")

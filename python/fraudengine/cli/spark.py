@@ -161,12 +161,15 @@ def submit_command(
 ) -> None:
     """Print the spark-submit command that runs the job, or a replay.
 
+    The job reads the file of settings that this command reads, and gets its `--set` again.
+
     [bold]Examples[/bold]
 
     fraudengine spark submit-command model --master spark://head:7077 --set spark.checkpoint=s3a://bucket/fraud
 
     fraudengine spark submit-command model --master spark://head:7077 --replay s3a://bank/payments/ --out s3a://bank/decisions
     """
+    from fraudengine.config import file_of
     from fraudengine.spark import launch
 
     if (history is None) != (out is None):
@@ -180,7 +183,10 @@ def submit_command(
     for assignment in assignments or []:
         arguments += ["--set", assignment]
     settings = load_settings(file, assignments)
-    typer.echo(launch.submit_command(settings, master, arguments, image, reads_kafka=history is None))
+    command = launch.submit_command(
+        settings, master, arguments, image, file=file_of(file), reads_kafka=history is None
+    )
+    typer.echo(command)
 
 
 def register(app: typer.Typer) -> None:

@@ -125,11 +125,18 @@ def session(settings: Settings, report: Callable[[str], None], *, reads_kafka: b
 
 
 def submit_command(
-    settings: Settings, master: str, arguments: Sequence[str], image: str, *, reads_kafka: bool
+    settings: Settings,
+    master: str,
+    arguments: Sequence[str],
+    image: str,
+    *,
+    file: Path | None,
+    reads_kafka: bool,
 ) -> str:
     """Return the spark-submit command that runs `main.py` with these arguments on a cluster, for a shell.
 
-    The connector, where Kafka is read, comes by its Maven coordinates, or from `spark.jars`.
+    The connector, where Kafka is read, comes by its Maven coordinates, or from `spark.jars`. The driver reads
+    the `file` of settings where it is; on Kubernetes, where it runs elsewhere, a copy in its working folder.
 
     Raises
     ------
@@ -142,14 +149,15 @@ def submit_command(
         words += ["--packages", coordinates()]
     elif reads_kafka:
         words += ["--jars", ",".join(map(str, _own_jars(settings)))]
+    entry = str(Path(__file__).with_name("main.py"))
+    config = [] if file is None else ["--config", str(file.absolute())]
     if master.startswith("k8s://"):
         words += ["--deploy-mode", "cluster"]
         words += ["--conf", f"spark.kubernetes.container.image={image}"]
+        entry = "local:///opt/fraudengine/spark_main.py"
+        if file is not None:
+            words += ["--files", str(file.absolute())]
+            config = ["--config", file.name]
     for name, value in options(settings).items():
         words += ["--conf", f"{name}={value}"]
-    entry = "local:///opt/fraudengine/spark_main.py" if master.startswith("k8s://") else _entry()
-    return shlex.join([*words, entry, *arguments])
-
-
-def _entry() -> str:
-    return str(Path(__file__).with_name("main.py"))
+    return shlex.join([*words, entry, *arguments, *config])
