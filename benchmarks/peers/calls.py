@@ -44,11 +44,11 @@ def tree_seconds(root: int) -> float:
     return total
 
 
-def timed(work: Callable[[], int]) -> dict[str, float]:
+def timed(work: Callable[[], int], clock: Callable[[], float] = time.process_time) -> dict[str, float]:
     """Run work that returns how many units it did; return units, wall and processor seconds."""
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu = time.perf_counter(), clock()
     units = work()
-    return {"units": units, "wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+    return {"units": units, "wall": time.perf_counter() - wall, "cpu": clock() - cpu}
 
 
 def serve(functions: dict[str, Callable[..., Any]]) -> None:

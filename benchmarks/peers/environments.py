@@ -17,6 +17,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "requirements"
 FOLDER = HERE / ".environments"
+PACKAGES = {"spark": "pyspark", "flink": "apache-flink"}
+"""Packages of peers that are not called like them."""
 
 
 def pins(peer: str) -> dict[str, str]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Command = tuple[list[Any], dict[str, str]]
 
-WARM, SECONDS_MAX, QUEUED_MAX = 2_000, 300, 50_000
+WARM, SECONDS_MAX, QUEUED_MAX = 2_000, 900, 50_000
 
 
 class Broker:

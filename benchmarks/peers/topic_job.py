@@ -25,7 +25,7 @@ import xgboost
 from sklearn.ensemble import IsolationForest
 
 import programs
-from environments import pins, python
+from environments import PACKAGES, pins, python
 from equality import check_equal
 from fraudengine import config, features, services
 from fraudengine.bundle import write_bundle
@@ -54,7 +54,6 @@ WORDS = {
     "flink": "PyFlink KeyedProcessFunction, pandas function",
 }
 AIMS = {"loop": 8.0, "bytewax": 20.0, "quixstreams": 20.0, "spark": 20.0, "flink": 20.0}
-PACKAGES = {"spark": "pyspark", "flink": "apache-flink"}
 LEFT_OUT = {"Spark, real-time mode": "takes no stateful Python"}
 FLINK_KAFKA = Jar(
     "org.apache.flink",

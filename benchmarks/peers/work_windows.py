@@ -9,8 +9,10 @@ that answer once per pane would be something else.
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +169,80 @@ def pandas(frame: pl.DataFrame) -> Any:  # noqa: ANN401
     return run
 
 
-CONTESTANTS = {each.__name__: each for each in (engine, loop, bytewax, river, polars, pandas)}
+def micros(span: timedelta) -> int:
+    """Return a span in microseconds."""
+    return span // timedelta(microseconds=1)
+
+
+def placed(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return what SQL needs of the events, with the place of each: a table has no order."""
+    used = ["place", "customer_id", "micros", "amount_minor", "merchant_id"]
+    return frame.with_row_index("place").select(used).cast({"place": pl.Int64})
+
+
+def spark(frame: pl.DataFrame) -> Any:  # noqa: ANN401
+    """Return SQL windows of one worker over a table in memory; distinct counts by the size of a set."""
+    from pyspark.sql import SparkSession, Window
+    from pyspark.sql import functions as f
+
+    options = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
+    options["spark.sql.shuffle.partitions"] = "1"
+    session = SparkSession.builder.appName("windows").master("local[1]").config(map=options).getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    table = placed(frame).to_arrow(compat_level=pl.CompatLevel.oldest())
+    events = session.createDataFrame(table).cache()
+    events.count()
+    order = Window.partitionBy("customer_id").orderBy("micros")
+    windows = {span: order.rangeBetween(1 - micros(length), 0) for span, length in SPANS.items()}
+    amount = f.col("amount_minor")
+    columns = [f.count("*").over(windows[span]).alias(f"customer_count_{span}") for span in SPANS]
+    columns += [(f.sum(amount).over(windows[span]) / 100).alias(f"customer_sum_{span}") for span in SPANS]
+    mean = f.avg(amount).over(order.rangeBetween(1 - micros(SPANS["7d"]), -1))
+    columns.append((amount / mean).alias("customer_ratio_mean_7d"))
+    for span in ("24h", "7d"):
+        merchants = f.collect_set("merchant_id").over(windows[span])
+        columns.append(f.size(merchants).alias(f"customer_merchants_{span}"))
+
+    def run() -> Columns:
+        out = pl.DataFrame(events.select("place", *columns).toArrow()).sort("place")
+        return {name: out[name].to_numpy() for name in COLUMNS}
+
+    return run
+
+
+def flink(frame: pl.DataFrame) -> Any:  # noqa: ANN401
+    """Return SQL windows of one task over a table, in batch mode, where they know no distinct counts."""
+    from pyflink.table import EnvironmentSettings, TableEnvironment
+
+    tables = TableEnvironment.create(EnvironmentSettings.in_batch_mode())
+    tables.get_config().set("parallelism.default", "1")
+    tables.create_temporary_view("events", tables.from_pandas(placed(frame).to_pandas()))
+    named = [
+        f"w{span} AS (PARTITION BY customer_id ORDER BY micros"
+        f" RANGE BETWEEN {micros(length) - 1} PRECEDING AND CURRENT ROW)"
+        for span, length in SPANS.items()
+    ]
+    columns = [f"COUNT(*) OVER w{span} AS customer_count_{span}" for span in SPANS]
+    columns += [
+        f"CAST(SUM(amount_minor) OVER w{span} AS DOUBLE) / 100 AS customer_sum_{span}" for span in SPANS
+    ]
+    earlier = (
+        "OVER (PARTITION BY customer_id ORDER BY micros"
+        f" RANGE BETWEEN {micros(SPANS['7d']) - 1} PRECEDING AND 1 PRECEDING)"
+    )
+    columns.append(f"amount_minor / AVG(CAST(amount_minor AS DOUBLE)) {earlier} AS customer_ratio_mean_7d")
+    query = f"SELECT place, {', '.join(columns)} FROM events WINDOW {', '.join(named)}"
+
+    def run() -> Columns:
+        out = tables.sql_query(query).to_pandas().sort_values("place")
+        return {name: out[name].to_numpy() for name in COLUMNS[:7]}
+
+    return run
+
+
+CONTESTANTS = {each.__name__: each for each in (engine, loop, bytewax, river, polars, pandas, spark, flink)}
+MORE_PROCESSES = ("spark", "flink")
+"""Who works in processes that it starts."""
 
 
 class Worker:
@@ -192,6 +267,8 @@ class Worker:
             self.job()
             return self.frame.height
 
+        if self.name in MORE_PROCESSES:
+            return calls.timed(work, partial(calls.tree_seconds, os.getpid()))
         return calls.timed(work)
 
 
