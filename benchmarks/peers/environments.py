@@ -17,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "requirements"
 FOLDER = HERE / ".environments"
-PACKAGES = {"spark": "pyspark", "flink": "apache-flink"}
+_PACKAGES = {"spark": "pyspark", "flink": "apache-flink"}
 """Packages of peers that are not called like them."""
 
 
@@ -25,6 +25,12 @@ def pins(peer: str) -> dict[str, str]:
     """Return the pinned versions of a peer's requirements file, by package."""
     text = (REQUIREMENTS / f"{peer}.txt").read_text(encoding="utf-8")
     return dict(re.findall(r"^([A-Za-z0-9_.\-]+)(?:\[[^]]*\])?==([^\s;\\]+)", text, re.MULTILINE))
+
+
+def versions(peer: str, beside: str) -> dict[str, str]:
+    """Return the pinned versions of a peer's own package and of one beside it."""
+    pinned = pins(peer)
+    return {package: pinned[package] for package in (_PACKAGES.get(peer, peer), beside)}
 
 
 def python(peer: str) -> Path:

@@ -25,7 +25,7 @@ import xgboost
 from sklearn.ensemble import IsolationForest
 
 import programs
-from environments import PACKAGES, pins, python
+from environments import python, versions
 from equality import check_equal
 from fraudengine import config, features, services
 from fraudengine.bundle import write_bundle
@@ -181,11 +181,6 @@ def measure(options: argparse.Namespace) -> Run | None:
     aims = [
         (f"processor time, {WORDS[name]}", AIMS[name], figures_of[name].cpu_us / base_cpu) for name in names
     ]
-    versions = {
-        name: {package: pins(name)[package] for package in (PACKAGES.get(name, name), "xgboost-cpu")}
-        for name in names
-        if name != "loop"
-    }
     equal = [
         f"{name}, every score of {answered(name, count):,}: at most {each:.1e} apart"
         for name, each in apart.items()
@@ -198,7 +193,7 @@ def measure(options: argparse.Namespace) -> Run | None:
         "transaction",
         options.rounds,
         machine,
-        versions,
+        {name: versions(name, "xgboost-cpu") for name in names if name != "loop"},
         list(figures_of.values()),
         equal,
         LEFT_OUT,

@@ -3,7 +3,7 @@
 Nine features of the engine's catalogue, over 1 hour, 24 hours and 7 days. The engine computes all of its
 features while the peers compute these nine (river six: its distinct count cannot forget; Flink seven: its
 windows in batch mode count nothing distinct). Each column is compared with the engine's before anything is
-timed. One thread on every side; Spark and Flink have their JVM's besides.
+timed. One thread on every side; Spark and Flink have those of their JVM besides.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from environments import PACKAGES, pins, python
+from environments import python, versions
 from equality import check_equal
 from fraudengine.datasets.synthetic import SyntheticConfig, generate
 from machine import facts
@@ -91,9 +91,6 @@ def measure(options: argparse.Namespace) -> Run | None:
     finally:
         for each in started:
             each.close()
-    versions = {
-        name: {package: pins(name)[package] for package in (PACKAGES.get(name, name), "numpy")}
-        for name in peers
-    }
+    ran = {name: versions(name, "numpy") for name in peers}
     command = f"python benchmarks/peers/run.py windows --rounds {options.rounds}"
-    return Run("windows", command, "transaction", options.rounds, machine, versions, figures, equal, LEFT_OUT)
+    return Run("windows", command, "transaction", options.rounds, machine, ran, figures, equal, LEFT_OUT)

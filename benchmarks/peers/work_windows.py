@@ -20,9 +20,10 @@ import numpy as np
 import polars as pl
 
 import calls
-from windows_python import COLUMNS, CustomerWindows
+from windows_python import COLUMNS, DAY, HOUR, WEEK, CustomerWindows
 
-SPANS = {"1h": timedelta(hours=1), "24h": timedelta(days=1), "7d": timedelta(days=7)}
+SPANS = {"1h": HOUR, "24h": DAY, "7d": WEEK}
+"""Microseconds by the name of a window."""
 Columns = dict[str, Any]
 
 
@@ -91,7 +92,7 @@ def river(frame: pl.DataFrame) -> Any:  # noqa: ANN401
     rows = frame.select("customer_id", "micros", "amount").iter_rows()
     epoch = datetime(1970, 1, 1, tzinfo=UTC).replace(tzinfo=None)
     events = [(key, epoch + timedelta(microseconds=micros), amount) for key, micros, amount in rows]
-    spans = list(SPANS.values())
+    spans = [timedelta(microseconds=span) for span in SPANS.values()]
 
     def windows() -> list[Any]:
         means = [utils.TimeRolling(stats.Mean, period=span) for span in spans]
@@ -169,11 +170,6 @@ def pandas(frame: pl.DataFrame) -> Any:  # noqa: ANN401
     return run
 
 
-def micros(span: timedelta) -> int:
-    """Return a span in microseconds."""
-    return span // timedelta(microseconds=1)
-
-
 def placed(frame: pl.DataFrame) -> pl.DataFrame:
     """Return what SQL needs of the events, with the place of each: a table has no order."""
     used = ["place", "customer_id", "micros", "amount_minor", "merchant_id"]
@@ -185,19 +181,22 @@ def spark(frame: pl.DataFrame) -> Any:  # noqa: ANN401
     from pyspark.sql import SparkSession, Window
     from pyspark.sql import functions as f
 
-    options = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
-    options["spark.sql.shuffle.partitions"] = "1"
+    options = {
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.shuffle.partitions": "1",
+    }
     session = SparkSession.builder.appName("windows").master("local[1]").config(map=options).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     table = placed(frame).to_arrow(compat_level=pl.CompatLevel.oldest())
     events = session.createDataFrame(table).cache()
     events.count()
     order = Window.partitionBy("customer_id").orderBy("micros")
-    windows = {span: order.rangeBetween(1 - micros(length), 0) for span, length in SPANS.items()}
+    windows = {span: order.rangeBetween(1 - length, 0) for span, length in SPANS.items()}
     amount = f.col("amount_minor")
     columns = [f.count("*").over(windows[span]).alias(f"customer_count_{span}") for span in SPANS]
     columns += [(f.sum(amount).over(windows[span]) / 100).alias(f"customer_sum_{span}") for span in SPANS]
-    mean = f.avg(amount).over(order.rangeBetween(1 - micros(SPANS["7d"]), -1))
+    mean = f.avg(amount).over(order.rangeBetween(1 - WEEK, -1))
     columns.append((amount / mean).alias("customer_ratio_mean_7d"))
     for span in ("24h", "7d"):
         merchants = f.collect_set("merchant_id").over(windows[span])
@@ -219,7 +218,7 @@ def flink(frame: pl.DataFrame) -> Any:  # noqa: ANN401
     tables.create_temporary_view("events", tables.from_pandas(placed(frame).to_pandas()))
     named = [
         f"w{span} AS (PARTITION BY customer_id ORDER BY micros"
-        f" RANGE BETWEEN {micros(length) - 1} PRECEDING AND CURRENT ROW)"
+        f" RANGE BETWEEN {length - 1} PRECEDING AND CURRENT ROW)"
         for span, length in SPANS.items()
     ]
     columns = [f"COUNT(*) OVER w{span} AS customer_count_{span}" for span in SPANS]
@@ -227,8 +226,7 @@ def flink(frame: pl.DataFrame) -> Any:  # noqa: ANN401
         f"CAST(SUM(amount_minor) OVER w{span} AS DOUBLE) / 100 AS customer_sum_{span}" for span in SPANS
     ]
     earlier = (
-        "OVER (PARTITION BY customer_id ORDER BY micros"
-        f" RANGE BETWEEN {micros(SPANS['7d']) - 1} PRECEDING AND 1 PRECEDING)"
+        f"OVER (PARTITION BY customer_id ORDER BY micros RANGE BETWEEN {WEEK - 1} PRECEDING AND 1 PRECEDING)"
     )
     columns.append(f"amount_minor / AVG(CAST(amount_minor AS DOUBLE)) {earlier} AS customer_ratio_mean_7d")
     query = f"SELECT place, {', '.join(columns)} FROM events WINDOW {', '.join(named)}"
